@@ -1,0 +1,138 @@
+//! The deployment that a job lives in: what the stack's parameters say.
+
+/// What `template.yaml` tells the functions of the stack they belong to.
+#[derive(Clone, Debug)]
+pub struct Deployment {
+    /// The stack's name: the first part of every AWS name that Cronplane makes.
+    pub stack: String,
+    /// `aws`, `aws-cn` or `aws-us-gov`.
+    pub partition: String,
+    pub region: String,
+    pub account: String,
+    /// `amazonaws.com`, or `amazonaws.com.cn` in China.
+    pub url_suffix: String,
+    /// The API's own URL, without a slash at its end.
+    pub public_url: String,
+    /// Network of a job that names none.
+    pub default_network: Network,
+    /// ARN of the policy that bounds every role Cronplane makes.
+    pub boundary_arn: String,
+    /// ARN of the queue for invocations that a schedule could not deliver.
+    pub dead_letter_queue_arn: String,
+    /// Which existing roles a job may name as its task role: ARNs, in which `*` stands for
+    /// anything.
+    pub passable_roles: Vec<String>,
+    /// Days that a run stays in the history.
+    pub history_days: u32,
+}
+
+/// Where tasks get their network interface.
+#[derive(Clone, Debug, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+pub struct Network {
+    pub subnets: Vec<String>,
+    /// Empty: the VPC's default group.
+    pub security_groups: Vec<String>,
+    pub assign_public_ip: bool,
+}
+
+impl Deployment {
+    /// Whether the stack may pass the role `arn` to a task.
+    pub fn may_pass(&self, arn: &str) -> bool {
+        self.passable_roles
+            .iter()
+            .any(|pattern| matches_pattern(pattern, arn))
+    }
+
+    /// `arn:<partition>:<service>:<region>:<account>:<resource>`.
+    pub fn arn(&self, service: &str, resource: &str) -> String {
+        format!(
+            "arn:{}:{service}:{}:{}:{resource}",
+            self.partition, self.region, self.account
+        )
+    }
+
+    /// The AWS console's host for this partition.
+    pub fn console_url(&self) -> String {
+        let host = match self.partition.as_str() {
+            "aws-cn" => "console.amazonaws.cn",
+            "aws-us-gov" => "console.amazonaws-us-gov.com",
+            _ => "console.aws.amazon.com",
+        };
+        format!("https://{}.{host}", self.region)
+    }
+}
+
+/// Whether `text` matches `pattern`, in which `*` stands for any characters, none included.
+pub fn matches_pattern(pattern: &str, text: &str) -> bool {
+    let mut parts = pattern.split('*');
+    let Some(mut rest) = parts.next().and_then(|first| text.strip_prefix(first)) else {
+        return false;
+    };
+    let Some(last) = pattern.rsplit_once('*').map(|(_, last)| last) else {
+        return rest.is_empty();
+    };
+    let Some(middle) = rest.strip_suffix(last) else {
+        return false;
+    };
+    rest = middle;
+    let stars = pattern.matches('*').count();
+    for part in parts.take(stars - 1) {
+        match rest.find(part) {
+            Some(at) => rest = &rest[at + part.len()..],
+            None => return false,
+        }
+    }
+    true
+}
+
+/// A deployment for unit tests.
+#[cfg(test)]
+pub(crate) fn for_tests() -> Deployment {
+    Deployment {
+        stack: "cp".to_owned(),
+        partition: "aws".to_owned(),
+        region: "eu-west-1".to_owned(),
+        account: "111122223333".to_owned(),
+        url_suffix: "amazonaws.com".to_owned(),
+        public_url: "https://api.example.com".to_owned(),
+        default_network: Network {
+            subnets: vec!["subnet-0a".to_owned()],
+            security_groups: vec!["sg-0a".to_owned()],
+            assign_public_ip: false,
+        },
+        boundary_arn: "arn:aws:iam::111122223333:policy/boundary".to_owned(),
+        dead_letter_queue_arn: "arn:aws:sqs:eu-west-1:111122223333:dlq".to_owned(),
+        passable_roles: vec!["arn:aws:iam::111122223333:role/app-*".to_owned()],
+        history_days: 400,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_star_stands_for_anything_and_nothing_else_does() {
+        for (pattern, text) in [
+            ("arn:aws:iam::1:role/app-*", "arn:aws:iam::1:role/app-x"),
+            ("arn:aws:iam::1:role/app-*", "arn:aws:iam::1:role/app-"),
+            ("*", ""),
+            ("a*b*c", "a--b--c"),
+            ("a*b*b", "abb"),
+            ("a", "a"),
+        ] {
+            assert!(matches_pattern(pattern, text), "{pattern} {text}");
+        }
+        for (pattern, text) in [
+            ("arn:aws:iam::1:role/app-*", "arn:aws:iam::1:role/ap"),
+            ("a*b", "a"),
+            ("a*b*b", "ab"),
+            ("a", "ab"),
+            ("", "a"),
+            ("a.c", "abc"),
+            ("aa*aa", "aaa"),
+        ] {
+            assert!(!matches_pattern(pattern, text), "{pattern} {text}");
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! A job: what a team wants to run on a schedule.
+
+mod definition;
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+pub use definition::{
+    Image, JobDefinition, MANAGED_BY_TAG, MANAGED_TAG_PREFIX, Protocol, SCHEDULED_TIME, Subscriber,
+};
+
+use super::ids::{JobKey, RunId, TeamName};
+use super::run::{RunStatus, Trigger};
+
+/// Name of the container that runs the job, the same in every task.
+pub const MAIN_CONTAINER: &str = "main";
+
+/// A job as it is kept: what is wanted, and how far AWS follows.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Job {
+    /// Distinguishes the job from an earlier one of the same name.
+    pub id: String,
+    pub team: TeamName,
+    pub definition: JobDefinition,
+    /// Counts the changes of what is wanted, from 1.
+    pub generation: u64,
+    /// The generation that AWS was last made to match.
+    pub observed_generation: u64,
+    pub phase: Phase,
+    /// Why the phase is not `ready`, when there is something to say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// What is known of each AWS resource of the job.
+    #[serde(default)]
+    pub resources: BTreeMap<ResourceKind, ResourceStatus>,
+    /// Set once the job is to be deleted; never taken back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deletion: Option<Deletion>,
+    /// Reconciles in a row that did not reach their end: the next one waits longer.
+    #[serde(default)]
+    pub attempts: u32,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
+    /// When the schedule was last switched on or set: a `rate` counts from here.
+    pub scheduled_since: Timestamp,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_run: Option<LastRun>,
+}
+
+impl Job {
+    pub fn key(&self) -> JobKey {
+        JobKey::new(self.team.clone(), self.definition.name.clone())
+    }
+
+    /// Up to `count` starts after `now`; none while the job is paused or being deleted.
+    pub fn next_starts(&self, now: Timestamp, count: usize) -> Vec<Timestamp> {
+        if !self.definition.enabled || self.deletion.is_some() {
+            return Vec::new();
+        }
+        let seen = self
+            .last_run
+            .as_ref()
+            .and_then(|run| run.scheduled_time)
+            .filter(|seen| *seen >= self.scheduled_since);
+        let anchor = seen.unwrap_or(self.scheduled_since);
+        self.definition.schedule.next_starts(now, anchor, count)
+    }
+}
+
+/// How far AWS follows what is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// AWS is being made to match; it is tried again on its own.
+    Provisioning,
+    /// Everything is as it is wanted.
+    Ready,
+    /// Something has to be put right by a person; it is tried again, less and less often.
+    Failed,
+    /// The schedule is off, and what was made is being taken away.
+    Deleting,
+}
+
+impl Phase {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Phase::Provisioning => "provisioning",
+            Phase::Ready => "ready",
+            Phase::Failed => "failed",
+            Phase::Deleting => "deleting",
+        }
+    }
+}
+
+/// How a job is to be deleted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Deletion {
+    /// Stop the tasks that still run; without it the deletion waits for their end.
+    pub stop_tasks: bool,
+    /// Take the log group away too; without it the history keeps its logs.
+    pub delete_logs: bool,
+}
+
+/// The AWS resources of a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ResourceKind {
+    Cluster,
+    LogGroup,
+    ExecutionRole,
+    EventsRole,
+    Topic,
+    TaskDefinition,
+    ScheduleRule,
+    FailureRule,
+}
+
+impl ResourceKind {
+    pub const ALL: [ResourceKind; 8] = [
+        ResourceKind::Cluster,
+        ResourceKind::LogGroup,
+        ResourceKind::ExecutionRole,
+        ResourceKind::EventsRole,
+        ResourceKind::Topic,
+        ResourceKind::TaskDefinition,
+        ResourceKind::ScheduleRule,
+        ResourceKind::FailureRule,
+    ];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ResourceKind::Cluster => "cluster",
+            ResourceKind::LogGroup => "log_group",
+            ResourceKind::ExecutionRole => "execution_role",
+            ResourceKind::EventsRole => "events_role",
+            ResourceKind::Topic => "topic",
+            ResourceKind::TaskDefinition => "task_definition",
+            ResourceKind::ScheduleRule => "schedule_rule",
+            ResourceKind::FailureRule => "failure_rule",
+        }
+    }
+}
+
+/// What is known of one AWS resource.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResourceStatus {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub arn: Option<String>,
+    pub state: ResourceState,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Hash of what was last applied in full: the same again costs no call.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub applied: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ResourceState {
+    #[default]
+    Pending,
+    Ready,
+    Failed,
+}
+
+impl ResourceState {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ResourceState::Pending => "pending",
+            ResourceState::Ready => "ready",
+            ResourceState::Failed => "failed",
+        }
+    }
+}
+
+/// The newest run of a job, as far as a list of jobs shows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastRun {
+    pub id: RunId,
+    pub status: RunStatus,
+    pub trigger: Trigger,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scheduled_time: Option<Timestamp>,
+    pub created_at: Timestamp,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopped_at: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<i32>,
+    /// 1 once the task has stopped, 0 before: see [`super::run::Run::evidence`].
+    pub stopped: u8,
+    pub version: i64,
+}

@@ -1,0 +1,14 @@
+//! What Cronplane is about, without I/O: jobs, schedules, Fargate sizes, runs and their identities.
+//!
+//! Nothing here knows AWS clients, HTTP or a clock; times and ids come in as values.
+
+pub mod console;
+pub mod deployment;
+pub mod fargate_size;
+pub mod fields;
+pub mod ids;
+pub mod job;
+pub mod run;
+pub mod schedule;
+pub mod task;
+pub mod violation;

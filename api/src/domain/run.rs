@@ -1,0 +1,368 @@
+//! A run: one task of a job, from its creation to its end.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::ids::{JobKey, RunId};
+use super::job::LastRun;
+use super::task::TaskSnapshot;
+
+/// Where a run stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RunStatus {
+    /// Created, not running yet.
+    Pending,
+    Running,
+    /// The main container ended with 0.
+    Succeeded,
+    /// The main container ended with another code, or with none that ECS could tell.
+    Failed,
+    /// No container ever ran: the image, a secret or the network could not be had.
+    FailedToStart,
+    /// Ended by its deadline.
+    TimedOut,
+    /// Stopped by a person or a program.
+    Stopped,
+    /// Ended by AWS: Spot capacity taken back, host retired or broken.
+    Interrupted,
+    /// Its end was never told, and ECS knows the task no longer.
+    Unknown,
+}
+
+impl RunStatus {
+    pub const ALL: [RunStatus; 9] = [
+        RunStatus::Pending,
+        RunStatus::Running,
+        RunStatus::Succeeded,
+        RunStatus::Failed,
+        RunStatus::FailedToStart,
+        RunStatus::TimedOut,
+        RunStatus::Stopped,
+        RunStatus::Interrupted,
+        RunStatus::Unknown,
+    ];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            RunStatus::Pending => "pending",
+            RunStatus::Running => "running",
+            RunStatus::Succeeded => "succeeded",
+            RunStatus::Failed => "failed",
+            RunStatus::FailedToStart => "failed_to_start",
+            RunStatus::TimedOut => "timed_out",
+            RunStatus::Stopped => "stopped",
+            RunStatus::Interrupted => "interrupted",
+            RunStatus::Unknown => "unknown",
+        }
+    }
+
+    /// Whether nothing more will happen.
+    pub fn is_final(self) -> bool {
+        !matches!(self, RunStatus::Pending | RunStatus::Running)
+    }
+
+    /// Whether the failure rule tells the team.
+    pub fn is_failure(self) -> bool {
+        matches!(
+            self,
+            RunStatus::Failed | RunStatus::FailedToStart | RunStatus::Interrupted
+        )
+    }
+}
+
+/// What made a run start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Trigger {
+    /// The job's schedule.
+    Schedule,
+    /// A request to Cronplane.
+    Manual,
+    /// Anything else that ran the task definition.
+    External,
+}
+
+impl Trigger {
+    pub const ALL: [Trigger; 3] = [Trigger::Schedule, Trigger::Manual, Trigger::External];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Trigger::Schedule => "schedule",
+            Trigger::Manual => "manual",
+            Trigger::External => "external",
+        }
+    }
+}
+
+/// The stop codes with which a task failed whatever its containers did.
+///
+/// Source: Amazon ECS API Reference, Task, `stopCode`. The failure rule's pattern and
+/// [`outcome`] are both made from these lists, so that what the history calls a failure is what
+/// is told.
+pub const FAILED_TO_START_CODES: [&str; 1] = ["TaskFailedToStart"];
+/// The stop codes of a task that AWS ended.
+pub const INTERRUPTED_CODES: [&str; 3] = [
+    "SpotInterruption",
+    "TerminationNotice",
+    "InfrastructureHealth",
+];
+/// The stop codes of a task that somebody stopped: no failure, whatever the exit code.
+pub const STOPPED_CODES: [&str; 2] = ["UserInitiated", "ServiceSchedulerInitiated"];
+
+/// How a stopped task ended.
+fn outcome(task: &TaskSnapshot) -> RunStatus {
+    let code = task.stop_code.as_deref().unwrap_or_default();
+    if FAILED_TO_START_CODES.contains(&code) {
+        return RunStatus::FailedToStart;
+    }
+    if INTERRUPTED_CODES.contains(&code) {
+        return RunStatus::Interrupted;
+    }
+    if STOPPED_CODES.contains(&code) {
+        return RunStatus::Stopped;
+    }
+    match task.main_container().and_then(|main| main.exit_code) {
+        Some(0) => RunStatus::Succeeded,
+        _ => RunStatus::Failed,
+    }
+}
+
+/// A run as it is kept and shown.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Run {
+    pub id: RunId,
+    pub trigger: Trigger,
+    pub status: RunStatus,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scheduled_time: Option<Timestamp>,
+    pub created_at: Timestamp,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pull_started_at: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pull_stopped_at: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopping_at: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub execution_stopped_at: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopped_at: Option<Timestamp>,
+    pub containers: Vec<ContainerResult>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop_code: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopped_reason: Option<String>,
+    pub task_arn: String,
+    pub cluster_arn: String,
+    pub task_definition_arn: String,
+    pub task_definition_revision: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_by: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<u32>,
+    pub overrides: Value,
+    /// 1 once the task was seen stopped, 0 before.
+    pub stopped: u8,
+    /// ECS's count of the task's changes.
+    pub version: i64,
+}
+
+/// How a container ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContainerResult {
+    pub name: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<i32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image_digest: Option<String>,
+}
+
+impl Run {
+    /// The run that `task` is, started by `trigger`; its revision is 0 where the task definition's
+    /// ARN names none.
+    pub fn of_task(task: &TaskSnapshot, trigger: Trigger) -> Run {
+        let status = match task.last_status.as_str() {
+            "STOPPED" => outcome(task),
+            _ if task.started_at.is_some() => RunStatus::Running,
+            _ => RunStatus::Pending,
+        };
+        Run {
+            id: RunId::of_task(task.created_at, task.task_id()),
+            trigger,
+            status,
+            scheduled_time: match trigger {
+                Trigger::Schedule => task.scheduled_time(),
+                Trigger::Manual | Trigger::External => None,
+            },
+            created_at: task.created_at,
+            pull_started_at: task.pull_started_at,
+            pull_stopped_at: task.pull_stopped_at,
+            started_at: task.started_at,
+            stopping_at: task.stopping_at,
+            execution_stopped_at: task.execution_stopped_at,
+            stopped_at: task.stopped_at,
+            containers: task
+                .containers
+                .iter()
+                .map(|container| ContainerResult {
+                    name: container.name.clone(),
+                    exit_code: container.exit_code,
+                    reason: container.reason.clone(),
+                    image: container.image.clone(),
+                    image_digest: container.image_digest.clone(),
+                })
+                .collect(),
+            stop_code: task.stop_code.clone(),
+            stopped_reason: task.stopped_reason.clone(),
+            task_arn: task.task_arn.clone(),
+            cluster_arn: task.cluster_arn.clone(),
+            task_definition_arn: task.task_definition_arn.clone(),
+            task_definition_revision: task.family_and_revision().map_or(0, |(_, number)| number),
+            started_by: task.started_by.clone(),
+            cpu: task.cpu,
+            memory: task.memory,
+            overrides: task.overrides.clone(),
+            stopped: u8::from(task.has_stopped()),
+            version: task.version,
+        }
+    }
+
+    /// What decides between two states of the same run: a stopped task beats one that goes on,
+    /// then the higher version wins. Whatever the order in which events arrive, and however
+    /// often, the greatest remains.
+    pub fn evidence(&self) -> (u8, i64) {
+        (self.stopped, self.version)
+    }
+
+    /// The container that does the job's work.
+    pub fn main_container(&self) -> Option<&ContainerResult> {
+        self.containers
+            .iter()
+            .find(|container| container.name == super::job::MAIN_CONTAINER)
+    }
+
+    /// What the job's own entry shows of this run.
+    pub fn summary(&self) -> LastRun {
+        LastRun {
+            id: self.id.clone(),
+            status: self.status,
+            trigger: self.trigger,
+            scheduled_time: self.scheduled_time,
+            created_at: self.created_at,
+            stopped_at: self.stopped_at,
+            exit_code: self.main_container().and_then(|main| main.exit_code),
+            stopped: self.stopped,
+            version: self.version,
+        }
+    }
+}
+
+/// A run together with the job it is of.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RunOf {
+    pub job: JobKey,
+    pub run: Run,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::task::ContainerSnapshot;
+
+    fn task(stop_code: Option<&str>, exit_codes: &[(&str, Option<i32>)]) -> TaskSnapshot {
+        TaskSnapshot {
+            task_arn: "arn:aws:ecs:us-west-2:111122223333:task/c/0123".to_owned(),
+            cluster_arn: "arn:aws:ecs:us-west-2:111122223333:cluster/c".to_owned(),
+            task_definition_arn: "arn:aws:ecs:us-west-2:111122223333:task-definition/f:7"
+                .to_owned(),
+            started_by: None,
+            version: 5,
+            last_status: "STOPPED".to_owned(),
+            desired_status: "STOPPED".to_owned(),
+            stop_code: stop_code.map(str::to_owned),
+            stopped_reason: None,
+            containers: exit_codes
+                .iter()
+                .map(|(name, exit_code)| ContainerSnapshot {
+                    name: (*name).to_owned(),
+                    exit_code: *exit_code,
+                    reason: None,
+                    image: None,
+                    image_digest: None,
+                })
+                .collect(),
+            created_at: "2020-01-23T17:57:34.402Z".parse().unwrap(),
+            pull_started_at: None,
+            pull_stopped_at: None,
+            started_at: None,
+            stopping_at: None,
+            execution_stopped_at: None,
+            stopped_at: None,
+            cpu: Some(256),
+            memory: Some(512),
+            overrides: serde_json::json!({"containerOverrides": [{"name": "main", "environment": [
+                {"name": "A", "value": "b"},
+                {"name": "SCHEDULED_TIME", "value": "2020-01-23T17:57:00Z"},
+            ]}]}),
+        }
+    }
+
+    fn status(stop_code: Option<&str>, exit_codes: &[(&str, Option<i32>)]) -> RunStatus {
+        Run::of_task(&task(stop_code, exit_codes), Trigger::External).status
+    }
+
+    #[test]
+    fn the_main_container_decides() {
+        let exited = Some("EssentialContainerExited");
+        assert_eq!(status(exited, &[("main", Some(0))]), RunStatus::Succeeded);
+        assert_eq!(
+            status(exited, &[("main", Some(0)), ("log-router", Some(143))]),
+            RunStatus::Succeeded
+        );
+        assert_eq!(
+            status(exited, &[("main", Some(1)), ("log-router", Some(0))]),
+            RunStatus::Failed
+        );
+        assert_eq!(status(exited, &[("main", None)]), RunStatus::Failed);
+        assert_eq!(status(None, &[("main", Some(0))]), RunStatus::Succeeded);
+    }
+
+    #[test]
+    fn the_stop_code_goes_before_the_exit_code() {
+        assert_eq!(
+            status(Some("TaskFailedToStart"), &[("main", None)]),
+            RunStatus::FailedToStart
+        );
+        assert_eq!(
+            status(Some("UserInitiated"), &[("main", Some(143))]),
+            RunStatus::Stopped
+        );
+        for code in INTERRUPTED_CODES {
+            assert_eq!(
+                status(Some(code), &[("main", Some(0))]),
+                RunStatus::Interrupted
+            );
+        }
+    }
+
+    #[test]
+    fn the_slot_is_read_from_the_overrides_of_a_scheduled_run_only() {
+        let task = task(None, &[]);
+        let slot = Some("2020-01-23T17:57:00Z".parse().unwrap());
+        assert_eq!(Run::of_task(&task, Trigger::Schedule).scheduled_time, slot);
+        assert_eq!(Run::of_task(&task, Trigger::External).scheduled_time, None);
+        assert_eq!(
+            Run::of_task(&task, Trigger::Schedule).task_definition_revision,
+            7
+        );
+    }
+}

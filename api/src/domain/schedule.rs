@@ -1,0 +1,233 @@
+//! AWS's schedule expressions: `cron(...)` and `rate(...)`, as EventBridge rules take them.
+//!
+//! Source: Amazon EventBridge User Guide, "Setting a schedule pattern for scheduled rules
+//! (legacy)". Rules know UTC only, to the minute.
+
+mod cron;
+
+use std::fmt;
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use cron::Cron;
+
+/// A schedule expression that was found valid.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Schedule {
+    kind: Kind,
+    expression: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Kind {
+    Rate { minutes: i64 },
+    Cron(Box<Cron>),
+}
+
+impl Schedule {
+    /// Reads `expression`. The error says which part is wrong, what was found and what is
+    /// allowed.
+    pub fn parse(expression: &str) -> Result<Schedule, String> {
+        let kind = if let Some(inner) = inside(expression, "rate") {
+            Kind::Rate {
+                minutes: parse_rate(inner)?,
+            }
+        } else if let Some(inner) = inside(expression, "cron") {
+            Kind::Cron(Box::new(Cron::parse(inner)?))
+        } else {
+            return Err(format!(
+                "must be `cron(...)` with six fields or `rate(<value> <unit>)`, such as \
+                 `cron(0 4 * * ? *)` or `rate(1 hour)`, not `{}`",
+                shortened(expression)
+            ));
+        };
+        Ok(Schedule {
+            kind,
+            expression: expression.to_owned(),
+        })
+    }
+
+    /// The expression as it was given.
+    pub fn expression(&self) -> &str {
+        &self.expression
+    }
+
+    /// Whether AWS decides the phase of this schedule when the rule is created or enabled, so
+    /// that the expression alone does not tell its starts.
+    pub fn counts_from_enabling(&self) -> bool {
+        matches!(self.kind, Kind::Rate { .. })
+    }
+
+    /// Up to `count` starts after `after`, earliest first; none at all for an expression that
+    /// never fires again. A `rate` counts from `anchor`, a start that was seen or the time the
+    /// rule was enabled.
+    pub fn next_starts(&self, after: Timestamp, anchor: Timestamp, count: usize) -> Vec<Timestamp> {
+        match &self.kind {
+            Kind::Rate { minutes } => next_of_rate(*minutes, after, anchor, count),
+            Kind::Cron(cron) => cron.next_starts(after, count),
+        }
+    }
+}
+
+impl TryFrom<String> for Schedule {
+    type Error = String;
+
+    fn try_from(expression: String) -> Result<Schedule, String> {
+        Schedule::parse(&expression)
+    }
+}
+
+impl From<Schedule> for String {
+    fn from(schedule: Schedule) -> String {
+        schedule.expression
+    }
+}
+
+impl fmt::Display for Schedule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.expression)
+    }
+}
+
+/// What stands between `keyword(` and the closing parenthesis.
+fn inside<'t>(expression: &'t str, keyword: &str) -> Option<&'t str> {
+    expression
+        .strip_prefix(keyword)?
+        .strip_prefix('(')?
+        .strip_suffix(')')
+}
+
+/// The value of a rate, in minutes.
+fn parse_rate(inner: &str) -> Result<i64, String> {
+    let Some((value, unit)) = inner.split_once(' ') else {
+        return Err(format!(
+            "a rate is a value, one space and a unit, such as `rate(5 minutes)`, not `rate({})`",
+            shortened(inner)
+        ));
+    };
+    let number = value
+        .parse::<u32>()
+        .ok()
+        .filter(|number| *number > 0 && value.bytes().all(|one| one.is_ascii_digit()))
+        .ok_or_else(|| {
+            format!(
+                "the value of a rate is a whole number above 0, not `{}`",
+                shortened(value)
+            )
+        })?;
+    let (singular, plural, minutes) = match unit {
+        "minute" | "minutes" => ("minute", "minutes", 1),
+        "hour" | "hours" => ("hour", "hours", 60),
+        "day" | "days" => ("day", "days", 24 * 60),
+        other => {
+            return Err(format!(
+                "the unit of a rate is minute, minutes, hour, hours, day or days, not `{}`",
+                shortened(other)
+            ));
+        }
+    };
+    let right = if number == 1 { singular } else { plural };
+    if unit != right {
+        return Err(format!(
+            "the unit is singular when the value is 1 and plural otherwise: write \
+             `rate({number} {right})`"
+        ));
+    }
+    Ok(i64::from(number) * minutes)
+}
+
+fn next_of_rate(minutes: i64, after: Timestamp, anchor: Timestamp, count: usize) -> Vec<Timestamp> {
+    let interval = minutes * 60;
+    let passed = (after.as_second() - anchor.as_second()).div_euclid(interval);
+    let mut starts = Vec::with_capacity(count);
+    for number in 1..=count as i64 {
+        let offset = SignedDuration::from_secs((passed + number).saturating_mul(interval));
+        match anchor.checked_add(offset) {
+            Ok(start) => starts.push(start),
+            Err(_) => break,
+        }
+    }
+    starts
+}
+
+/// `text`, cut where a message would become unreadable.
+fn shortened(text: &str) -> String {
+    const LONGEST: usize = 60;
+    if text.chars().count() <= LONGEST {
+        return text.to_owned();
+    }
+    let start: String = text.chars().take(LONGEST).collect();
+    format!("{start}…")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn rates_are_singular_exactly_at_one() {
+        for good in [
+            "rate(1 minute)",
+            "rate(5 minutes)",
+            "rate(1 hour)",
+            "rate(7 days)",
+        ] {
+            assert_eq!(Schedule::parse(good).unwrap().expression(), good);
+        }
+        for bad in [
+            "rate(5 minute)",
+            "rate(1 minutes)",
+            "rate(0 minutes)",
+            "rate(-1 hours)",
+            "rate(+1 hour)",
+            "rate(1.5 hours)",
+            "rate(1  hour)",
+            "rate(1 week)",
+            "rate(1hour)",
+            "rate( 1 hour)",
+            "rate()",
+            "rate(1 hour",
+            "Rate(1 hour)",
+            " rate(1 hour)",
+            "",
+            "every day",
+            "* * * * *",
+            "rate(99999999999 days)",
+        ] {
+            assert!(Schedule::parse(bad).is_err(), "{bad}");
+        }
+        assert_eq!(
+            Schedule::parse("rate(5 minute)").unwrap_err(),
+            "the unit is singular when the value is 1 and plural otherwise: write \
+             `rate(5 minutes)`"
+        );
+    }
+
+    #[test]
+    fn a_rate_counts_from_its_anchor() {
+        let schedule = Schedule::parse("rate(1 hour)").unwrap();
+        let starts =
+            schedule.next_starts(at("2026-01-01T02:10:00Z"), at("2026-01-01T00:20:30Z"), 2);
+        assert_eq!(
+            starts,
+            [at("2026-01-01T02:20:30Z"), at("2026-01-01T03:20:30Z")]
+        );
+        let on_the_start =
+            schedule.next_starts(at("2026-01-01T02:20:30Z"), at("2026-01-01T00:20:30Z"), 1);
+        assert_eq!(on_the_start, [at("2026-01-01T03:20:30Z")]);
+    }
+
+    #[test]
+    fn a_schedule_survives_its_storage() {
+        let schedule = Schedule::parse("cron(0 0/1 ? * MON-FRI *)").unwrap();
+        let json = serde_json::to_string(&schedule).unwrap();
+        assert_eq!(json, "\"cron(0 0/1 ? * MON-FRI *)\"");
+        assert_eq!(serde_json::from_str::<Schedule>(&json).unwrap(), schedule);
+    }
+}

@@ -1,0 +1,85 @@
+//! An ECS task as one event, or one DescribeTasks answer, shows it.
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::job::{MAIN_CONTAINER, SCHEDULED_TIME};
+
+/// The state of a task at one version. Every snapshot is whole: a later one replaces it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TaskSnapshot {
+    pub task_arn: String,
+    pub cluster_arn: String,
+    pub task_definition_arn: String,
+    pub started_by: Option<String>,
+    /// Counts the changes of the task; a higher one is newer.
+    pub version: i64,
+    pub last_status: String,
+    pub desired_status: String,
+    pub stop_code: Option<String>,
+    pub stopped_reason: Option<String>,
+    pub containers: Vec<ContainerSnapshot>,
+    pub created_at: Timestamp,
+    pub pull_started_at: Option<Timestamp>,
+    pub pull_stopped_at: Option<Timestamp>,
+    pub started_at: Option<Timestamp>,
+    pub stopping_at: Option<Timestamp>,
+    pub execution_stopped_at: Option<Timestamp>,
+    pub stopped_at: Option<Timestamp>,
+    /// CPU units.
+    pub cpu: Option<u32>,
+    /// MiB.
+    pub memory: Option<u32>,
+    /// As ECS tells them: `{"containerOverrides": [...], ...}`.
+    pub overrides: Value,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct ContainerSnapshot {
+    pub name: String,
+    pub exit_code: Option<i32>,
+    pub reason: Option<String>,
+    pub image: Option<String>,
+    pub image_digest: Option<String>,
+}
+
+impl TaskSnapshot {
+    /// The last part of the task's ARN.
+    pub fn task_id(&self) -> &str {
+        last_part(&self.task_arn)
+    }
+
+    /// Family and revision: `arn:...:task-definition/family:7` is `("family", 7)`.
+    pub fn family_and_revision(&self) -> Option<(&str, u32)> {
+        let (family, revision) = last_part(&self.task_definition_arn).rsplit_once(':')?;
+        Some((family, revision.parse().ok()?))
+    }
+
+    pub fn main_container(&self) -> Option<&ContainerSnapshot> {
+        self.containers
+            .iter()
+            .find(|container| container.name == MAIN_CONTAINER)
+    }
+
+    pub fn has_stopped(&self) -> bool {
+        self.last_status == "STOPPED"
+    }
+
+    /// The start that the schedule promised, as the target passed it to the task.
+    pub fn scheduled_time(&self) -> Option<Timestamp> {
+        self.overrides
+            .get("containerOverrides")?
+            .as_array()?
+            .iter()
+            .filter(|container| container["name"] == MAIN_CONTAINER)
+            .flat_map(|container| container["environment"].as_array().into_iter().flatten())
+            .find(|variable| variable["name"] == SCHEDULED_TIME)?["value"]
+            .as_str()?
+            .parse()
+            .ok()
+    }
+}
+
+fn last_part(arn: &str) -> &str {
+    arn.rsplit_once('/').map_or(arn, |(_, last)| last)
+}

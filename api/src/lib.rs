@@ -1,0 +1,8 @@
+//! Cronplane: a serverless HTTP control plane for scheduled containers on AWS Fargate.
+//!
+//! `docs/ARCHITECTURE.md` walks through the layers; `tests/it/layering.rs` holds them apart.
+
+// Tests may stop at the first thing that is not as it should be.
+#![cfg_attr(
+
+pub mod domain;
