@@ -6,3 +6,5 @@
 #![cfg_attr(
 
 pub mod domain;
+pub mod error;
+pub mod store;

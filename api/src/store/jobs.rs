@@ -1,0 +1,405 @@
+//! The jobs in the table.
+
+use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
+use jiff::Timestamp;
+
+use super::due::{due_attributes, shard_of};
+use super::{Item, Page, Store, attribute, epoch, from_item, number, string_of, text, to_item};
+use crate::domain::ids::{JobKey, TeamName};
+use crate::domain::job::{Deletion, Job, LastRun, Phase, ResourceKind, ResourceStatus};
+use crate::error::{Error, Result, says};
+
+/// What came of asking for a job's lease.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Leased {
+    /// Held now; the job as it is.
+    Held(Box<Job>),
+    /// Somebody else holds it.
+    Busy,
+    /// There is no such job.
+    Gone,
+}
+
+/// What a reconcile leaves behind in the job's item.
+#[derive(Clone, Debug)]
+pub struct Settlement {
+    /// The generation that was worked on.
+    pub generation: u64,
+    pub phase: Phase,
+    pub reason: Option<String>,
+    pub resources: std::collections::BTreeMap<ResourceKind, ResourceStatus>,
+    pub attempts: u32,
+    /// Whether AWS matches that generation now.
+    pub reached: bool,
+    /// When somebody has to come back.
+    pub due_at: Option<Timestamp>,
+}
+
+/// What came of leaving it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Settled {
+    /// Written; the lease is given back.
+    Done,
+    /// The intent was changed meanwhile: what is known of the resources was written, the lease is
+    /// still held, and the work begins anew.
+    Changed,
+    /// The lease ran out and was taken over.
+    Lost,
+}
+
+fn pk(team: &TeamName) -> String {
+    format!("TEAM#{team}")
+}
+
+fn sk(key: &JobKey) -> String {
+    format!("JOB#{}", key.job)
+}
+
+impl Store {
+    /// Inserts a job that must not exist yet, due at `due_at` should its maker die.
+    ///
+    /// Errors: `AlreadyExists`.
+    pub async fn job_insert(&self, job: &Job, due_at: Timestamp) -> Result<()> {
+        let key = job.key();
+        let (pk, sk) = (pk(&key.team), sk(&key));
+        let mut item = to_item(job)?;
+        item.extend(due_attributes(&pk, &sk, due_at));
+        item.insert("pk".to_owned(), text(pk));
+        item.insert("sk".to_owned(), text(sk));
+        let put = self
+            .client
+            .put_item()
+            .table_name(&self.table)
+            .set_item(Some(item))
+            .condition_expression("attribute_not_exists(pk)")
+            .send()
+            .await;
+        match put {
+            Ok(_) => Ok(()),
+            Err(error)
+                if says(&error, |error| {
+                    error.is_conditional_check_failed_exception()
+                }) =>
+            {
+                Err(Error::AlreadyExists(format!("job `{}`", key.job)))
+            }
+            Err(error) => Err(Error::aws("dynamodb:PutItem", error)),
+        }
+    }
+
+    /// The job, as of now.
+    pub async fn job_get(&self, key: &JobKey) -> Result<Option<Job>> {
+        let answer = self
+            .client
+            .get_item()
+            .table_name(&self.table)
+            .key("pk", text(pk(&key.team)))
+            .key("sk", text(sk(key)))
+            .consistent_read(true)
+            .send()
+            .await
+            .map_err(|error| Error::aws("dynamodb:GetItem", error))?;
+        answer.item.map(from_item).transpose()
+    }
+
+    /// The jobs of a team by name, those behind `after` only, `limit` at most: fewer where an
+    /// answer would grow too large (DynamoDB ends a page at 1 MB).
+    pub async fn job_list(
+        &self,
+        team: &TeamName,
+        after: Option<&str>,
+        limit: i32,
+    ) -> Result<Page<Job>> {
+        let start = after.map(|name| {
+            Item::from([
+                ("pk".to_owned(), text(pk(team))),
+                ("sk".to_owned(), text(format!("JOB#{name}"))),
+            ])
+        });
+        let page = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .key_condition_expression("pk = :pk AND begins_with(sk, :jobs)")
+            .expression_attribute_values(":pk", text(pk(team)))
+            .expression_attribute_values(":jobs", text("JOB#"))
+            .set_exclusive_start_key(start)
+            .consistent_read(true)
+            .limit(limit)
+            .send()
+            .await
+            .map_err(|error| Error::aws("dynamodb:Query", error))?;
+        let last = match page.last_evaluated_key() {
+            Some(key) => string_of(key, "sk")?
+                .strip_prefix("JOB#")
+                .map(str::to_owned),
+            None => None,
+        };
+        let items: Result<Vec<Job>> = page
+            .items
+            .unwrap_or_default()
+            .into_iter()
+            .map(from_item)
+            .collect();
+        Ok(Page {
+            items: items?,
+            last,
+        })
+    }
+
+    /// Switches the job's schedule on or off. `None` if it already is as asked for.
+    ///
+    /// Errors: `NotFound`; `Conflict` while the job is being deleted.
+    pub async fn job_set_enabled(
+        &self,
+        key: &JobKey,
+        enabled: bool,
+        now: Timestamp,
+        due_at: Timestamp,
+    ) -> Result<Option<Job>> {
+        let update = self
+            .job_update(key)
+            .update_expression(
+                "SET #definition.#enabled = :enabled, generation = generation + :one, \
+                 phase = :provisioning, updated_at = :now, scheduled_since = :now, \
+                 attempts = :none, due_shard = :shard, due_at = :due_at REMOVE reason",
+            )
+            .condition_expression(
+                "attribute_exists(pk) AND attribute_not_exists(deletion) \
+                 AND #definition.#enabled <> :enabled",
+            )
+            .expression_attribute_names("#definition", "definition")
+            .expression_attribute_names("#enabled", "enabled")
+            .expression_attribute_values(":enabled", AttributeValue::Bool(enabled))
+            .expression_attribute_values(":one", number(1))
+            .expression_attribute_values(":none", number(0))
+            .expression_attribute_values(":provisioning", attribute(&Phase::Provisioning)?)
+            .expression_attribute_values(":now", attribute(&now)?)
+            .expression_attribute_values(":shard", text(shard_of(&pk(&key.team), &sk(key))))
+            .expression_attribute_values(":due_at", epoch(due_at));
+        match self.conditional(update).await? {
+            Conditional::Held(item) => from_item(item).map(Some),
+            Conditional::Refused(None) => Err(Error::NotFound(format!("job `{}`", key.job))),
+            Conditional::Refused(Some(item)) => {
+                let job: Job = from_item(item)?;
+                match job.deletion {
+                    Some(_) => Err(Error::Conflict(format!(
+                        "job `{}` is being deleted",
+                        key.job
+                    ))),
+                    None => Ok(None),
+                }
+            }
+        }
+    }
+
+    /// Marks the job as to be deleted. Asked again, it only ever adds: tasks once to be stopped
+    /// are.
+    ///
+    /// Errors: `NotFound`.
+    pub async fn job_mark_deleted(
+        &self,
+        key: &JobKey,
+        deletion: Deletion,
+        now: Timestamp,
+        due_at: Timestamp,
+    ) -> Result<Job> {
+        let Some(job) = self.job_get(key).await? else {
+            return Err(Error::NotFound(format!("job `{}`", key.job)));
+        };
+        let wanted = match job.deletion {
+            Some(known) => Deletion {
+                stop_tasks: known.stop_tasks || deletion.stop_tasks,
+                delete_logs: known.delete_logs || deletion.delete_logs,
+            },
+            None => deletion,
+        };
+        if job.deletion == Some(wanted) {
+            return Ok(job);
+        }
+        let update = self
+            .job_update(key)
+            .update_expression(
+                "SET deletion = :deletion, generation = generation + :one, phase = :deleting, \
+                 updated_at = :now, attempts = :none, due_shard = :shard, due_at = :due_at \
+                 REMOVE reason",
+            )
+            .condition_expression("#id = :id")
+            .expression_attribute_names("#id", "id")
+            .expression_attribute_values(":id", text(&job.id))
+            .expression_attribute_values(":deletion", attribute(&wanted)?)
+            .expression_attribute_values(":one", number(1))
+            .expression_attribute_values(":none", number(0))
+            .expression_attribute_values(":deleting", attribute(&Phase::Deleting)?)
+            .expression_attribute_values(":now", attribute(&now)?)
+            .expression_attribute_values(":shard", text(shard_of(&pk(&key.team), &sk(key))))
+            .expression_attribute_values(":due_at", epoch(due_at));
+        match self.conditional(update).await? {
+            Conditional::Held(item) => from_item(item),
+            Conditional::Refused(_) => Err(Error::NotFound(format!("job `{}`", key.job))),
+        }
+    }
+
+    /// Takes the job's lease until `until`, in the name of `token`. Should its holder die, the
+    /// sweeper comes back when it has run out.
+    pub async fn job_lease(
+        &self,
+        key: &JobKey,
+        token: &str,
+        now: Timestamp,
+        until: Timestamp,
+    ) -> Result<Leased> {
+        let update = self
+            .job_update(key)
+            .update_expression(
+                "SET lease_token = :token, lease_until = :until, due_shard = :shard, \
+                 due_at = :until",
+            )
+            .condition_expression(
+                "attribute_exists(pk) AND (attribute_not_exists(lease_until) \
+                 OR lease_until <= :now)",
+            )
+            .expression_attribute_values(":token", text(token))
+            .expression_attribute_values(":now", epoch(now))
+            .expression_attribute_values(":until", epoch(until))
+            .expression_attribute_values(":shard", text(shard_of(&pk(&key.team), &sk(key))));
+        match self.conditional(update).await? {
+            Conditional::Held(item) => Ok(Leased::Held(Box::new(from_item(item)?))),
+            Conditional::Refused(Some(_)) => Ok(Leased::Busy),
+            Conditional::Refused(None) => Ok(Leased::Gone),
+        }
+    }
+
+    /// Writes what a reconcile under the lease `token` came to, and gives the lease back.
+    pub async fn job_settle(
+        &self,
+        key: &JobKey,
+        token: &str,
+        settlement: &Settlement,
+    ) -> Result<Settled> {
+        let mut set = "SET phase = :phase, resources = :resources, attempts = :attempts".to_owned();
+        let mut remove = " REMOVE lease_token, lease_until".to_owned();
+        let mut update = self
+            .job_update(key)
+            .condition_expression("lease_token = :token AND generation = :generation")
+            .expression_attribute_values(":token", text(token))
+            .expression_attribute_values(":generation", number(settlement.generation))
+            .expression_attribute_values(":phase", attribute(&settlement.phase)?)
+            .expression_attribute_values(":resources", attribute(&settlement.resources)?)
+            .expression_attribute_values(":attempts", number(settlement.attempts));
+        if settlement.reached {
+            set.push_str(", observed_generation = :generation");
+        }
+        match &settlement.reason {
+            Some(reason) => {
+                set.push_str(", reason = :reason");
+                update = update.expression_attribute_values(":reason", text(reason));
+            }
+            None => remove.push_str(", reason"),
+        }
+        match settlement.due_at {
+            Some(at) => {
+                set.push_str(", due_shard = :shard, due_at = :due_at");
+                update = update
+                    .expression_attribute_values(":shard", text(shard_of(&pk(&key.team), &sk(key))))
+                    .expression_attribute_values(":due_at", epoch(at));
+            }
+            None => remove.push_str(", due_shard, due_at"),
+        }
+        let update = update.update_expression(set + &remove);
+        if let Conditional::Held(_) = self.conditional(update).await? {
+            return Ok(Settled::Done);
+        }
+        let update = self
+            .job_update(key)
+            .update_expression("SET resources = :resources")
+            .condition_expression("lease_token = :token")
+            .expression_attribute_values(":token", text(token))
+            .expression_attribute_values(":resources", attribute(&settlement.resources)?);
+        match self.conditional(update).await? {
+            Conditional::Held(_) => Ok(Settled::Changed),
+            Conditional::Refused(_) => Ok(Settled::Lost),
+        }
+    }
+
+    /// Takes the job out of the table, at the end of its deletion under the lease `token`.
+    pub async fn job_delete(&self, key: &JobKey, token: &str) -> Result<()> {
+        let deleted = self
+            .client
+            .delete_item()
+            .table_name(&self.table)
+            .key("pk", text(pk(&key.team)))
+            .key("sk", text(sk(key)))
+            .condition_expression("lease_token = :token")
+            .expression_attribute_values(":token", text(token))
+            .send()
+            .await;
+        match deleted {
+            Ok(_) => Ok(()),
+            Err(error)
+                if says(&error, |error| {
+                    error.is_conditional_check_failed_exception()
+                }) =>
+            {
+                Err(Error::Busy(format!("job `{}`", key.job)))
+            }
+            Err(error) => Err(Error::aws("dynamodb:DeleteItem", error)),
+        }
+    }
+
+    /// Shows `run` as the job's last one, unless a newer one or a newer state of it is shown.
+    /// A job that is gone shows nothing.
+    pub async fn job_show_run(&self, key: &JobKey, run: &LastRun) -> Result<()> {
+        let update = self
+            .job_update(key)
+            .update_expression("SET last_run = :run")
+            .condition_expression(
+                "attribute_exists(pk) AND (attribute_not_exists(last_run) OR last_run.#id < :id \
+                 OR (last_run.#id = :id AND (last_run.stopped < :stopped \
+                 OR (last_run.stopped = :stopped AND last_run.#version <= :version))))",
+            )
+            .expression_attribute_names("#id", "id")
+            .expression_attribute_names("#version", "version")
+            .expression_attribute_values(":run", attribute(run)?)
+            .expression_attribute_values(":id", text(run.id.as_str()))
+            .expression_attribute_values(":stopped", number(run.stopped))
+            .expression_attribute_values(":version", number(run.version));
+        self.conditional(update).await.map(drop)
+    }
+
+    fn job_update(&self, key: &JobKey) -> UpdateItemFluentBuilder {
+        self.client
+            .update_item()
+            .table_name(&self.table)
+            .key("pk", text(pk(&key.team)))
+            .key("sk", text(sk(key)))
+    }
+
+    /// Sends a conditional update; a condition that does not hold is a result, not an error.
+    pub(super) async fn conditional(&self, update: UpdateItemFluentBuilder) -> Result<Conditional> {
+        let answer = update
+            .return_values(ReturnValue::AllNew)
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .send()
+            .await;
+        match answer {
+            Ok(answer) => Ok(Conditional::Held(answer.attributes.unwrap_or_default())),
+            Err(error) => match error.as_service_error() {
+                Some(UpdateItemError::ConditionalCheckFailedException(refused)) => Ok(
+                    Conditional::Refused(refused.item.clone().filter(|item| !item.is_empty())),
+                ),
+                _ => Err(Error::aws("dynamodb:UpdateItem", error)),
+            },
+        }
+    }
+}
+
+/// What came of a conditional update.
+pub(super) enum Conditional {
+    /// The item as it is now.
+    Held(Item),
+    /// The item as it stood in the way, if there is one.
+    Refused(Option<Item>),
+}
