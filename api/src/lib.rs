@@ -7,4 +7,6 @@
 
 pub mod domain;
 pub mod error;
+pub mod fleet;
+pub mod provision;
 pub mod store;

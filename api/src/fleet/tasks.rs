@@ -1,0 +1,203 @@
+//! ECS tasks.
+
+use aws_sdk_ecs::primitives::DateTime;
+use aws_sdk_ecs::types::{DesiredStatus, Task, TaskOverride};
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+
+use super::Fleet;
+use crate::domain::task::{ContainerSnapshot, TaskSnapshot};
+use crate::error::{Error, Result, says};
+
+/// DescribeTasks takes so many tasks a call.
+pub const DESCRIBE_MAX: usize = 100;
+
+impl Fleet {
+    /// The ARNs of the tasks of `family` in `cluster` that have not ended: those that run or are
+    /// about to, and those that are being stopped. A cluster that is gone has none.
+    pub async fn unfinished(&self, cluster: &str, family: &str) -> Result<Vec<String>> {
+        let mut unfinished = self.listed(cluster, family, DesiredStatus::Running).await?;
+        let ending = self.listed(cluster, family, DesiredStatus::Stopped).await?;
+        for arns in ending.chunks(DESCRIBE_MAX) {
+            let arns: Vec<&str> = arns.iter().map(String::as_str).collect();
+            let tasks = self.describe(cluster, &arns).await?;
+            let going_on = tasks.into_iter().filter(|task| !task.has_stopped());
+            unfinished.extend(going_on.map(|task| task.task_arn));
+        }
+        Ok(unfinished)
+    }
+
+    async fn listed(
+        &self,
+        cluster: &str,
+        family: &str,
+        desired: DesiredStatus,
+    ) -> Result<Vec<String>> {
+        let mut tasks = Vec::new();
+        let mut next = None;
+        loop {
+            let page = self
+                .ecs
+                .list_tasks()
+                .cluster(cluster)
+                .family(family)
+                .desired_status(desired.clone())
+                .set_next_token(next)
+                .send()
+                .await;
+            let page = match page {
+                Ok(page) => page,
+                Err(error) if says(&error, |error| error.is_cluster_not_found_exception()) => {
+                    return Ok(Vec::new());
+                }
+                Err(error) => return Err(Error::aws("ecs:ListTasks", error)),
+            };
+            tasks.extend(page.task_arns.unwrap_or_default());
+            next = page.next_token;
+            if next.is_none() {
+                return Ok(tasks);
+            }
+        }
+    }
+
+    /// Asks a task to end; `reason` comes back as its `stoppedReason`. One that has ended is no
+    /// error.
+    pub async fn stop(&self, cluster: &str, task_arn: &str, reason: &str) -> Result<()> {
+        match self
+            .ecs
+            .stop_task()
+            .cluster(cluster)
+            .task(task_arn)
+            .reason(reason)
+            .send()
+            .await
+        {
+            Ok(_) => Ok(()),
+            // "The referenced task was not found."
+            Err(error) if says(&error, |error| error.is_invalid_parameter_exception()) => Ok(()),
+            Err(error) => Err(Error::aws("ecs:StopTask", error)),
+        }
+    }
+
+    /// The tasks of `arns`, all of `cluster` and [`DESCRIBE_MAX`] at most, as they stand now. Those
+    /// that ECS has forgotten are left out.
+    pub async fn describe(&self, cluster: &str, arns: &[&str]) -> Result<Vec<TaskSnapshot>> {
+        let answer = self
+            .ecs
+            .describe_tasks()
+            .cluster(cluster)
+            .set_tasks(Some(arns.iter().map(|arn| (*arn).to_owned()).collect()))
+            .send()
+            .await;
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(error) if says(&error, |error| error.is_cluster_not_found_exception()) => {
+                return Ok(Vec::new());
+            }
+            Err(error) => return Err(Error::aws("ecs:DescribeTasks", error)),
+        };
+        // A task that is not there is told as the failure MISSING; any other is a fault.
+        if let Some(failure) = answer
+            .failures()
+            .iter()
+            .find(|failure| failure.reason() != Some("MISSING"))
+        {
+            return Err(Error::Aws(crate::error::AwsFault::of_code(
+                "ecs:DescribeTasks",
+                failure.reason().unwrap_or("Unknown"),
+                failure.detail().unwrap_or("no detail"),
+            )));
+        }
+        answer.tasks().iter().map(snapshot).collect()
+    }
+}
+
+fn snapshot(task: &Task) -> Result<TaskSnapshot> {
+    let missing = |what: &str| Error::Internal(format!("ECS described a task without {what}"));
+    Ok(TaskSnapshot {
+        task_arn: task
+            .task_arn()
+            .ok_or_else(|| missing("taskArn"))?
+            .to_owned(),
+        cluster_arn: task
+            .cluster_arn()
+            .ok_or_else(|| missing("clusterArn"))?
+            .to_owned(),
+        task_definition_arn: task
+            .task_definition_arn()
+            .ok_or_else(|| missing("taskDefinitionArn"))?
+            .to_owned(),
+        started_by: task.started_by().map(str::to_owned),
+        version: task.version(),
+        last_status: task.last_status().unwrap_or_default().to_owned(),
+        desired_status: task.desired_status().unwrap_or_default().to_owned(),
+        stop_code: task.stop_code().map(|code| code.as_str().to_owned()),
+        stopped_reason: task.stopped_reason().map(str::to_owned),
+        containers: task
+            .containers()
+            .iter()
+            .map(|container| ContainerSnapshot {
+                name: container.name().unwrap_or_default().to_owned(),
+                exit_code: container.exit_code(),
+                reason: container.reason().map(str::to_owned),
+                image: container.image().map(str::to_owned),
+                image_digest: container.image_digest().map(str::to_owned),
+            })
+            .collect(),
+        created_at: timestamp(task.created_at()).ok_or_else(|| missing("createdAt"))?,
+        pull_started_at: timestamp(task.pull_started_at()),
+        pull_stopped_at: timestamp(task.pull_stopped_at()),
+        started_at: timestamp(task.started_at()),
+        stopping_at: timestamp(task.stopping_at()),
+        execution_stopped_at: timestamp(task.execution_stopped_at()),
+        stopped_at: timestamp(task.stopped_at()),
+        cpu: task.cpu().and_then(|cpu| cpu.parse().ok()),
+        memory: task.memory().and_then(|memory| memory.parse().ok()),
+        overrides: task.overrides().map_or_else(|| json!({}), overrides),
+    })
+}
+
+fn timestamp(time: Option<&DateTime>) -> Option<Timestamp> {
+    let time = time?;
+    let nanos = i32::try_from(time.subsec_nanos()).ok()?;
+    Timestamp::new(time.secs(), nanos).ok()
+}
+
+/// The overrides in the shape in which events tell them.
+fn overrides(overrides: &TaskOverride) -> Value {
+    let containers: Vec<Value> = overrides
+        .container_overrides()
+        .iter()
+        .map(|container| {
+            let mut object = Map::new();
+            object.insert("name".to_owned(), json!(container.name()));
+            if !container.command().is_empty() {
+                object.insert("command".to_owned(), json!(container.command()));
+            }
+            if !container.environment().is_empty() {
+                let variables: Vec<Value> = container
+                    .environment()
+                    .iter()
+                    .map(|variable| json!({"name": variable.name(), "value": variable.value()}))
+                    .collect();
+                object.insert("environment".to_owned(), json!(variables));
+            }
+            if let Some(cpu) = container.cpu() {
+                object.insert("cpu".to_owned(), json!(cpu));
+            }
+            if let Some(memory) = container.memory() {
+                object.insert("memory".to_owned(), json!(memory));
+            }
+            Value::Object(object)
+        })
+        .collect();
+    let mut object = Map::new();
+    object.insert("containerOverrides".to_owned(), json!(containers));
+    if let Some(cpu) = overrides.cpu() {
+        object.insert("cpu".to_owned(), json!(cpu));
+    }
+    if let Some(memory) = overrides.memory() {
+        object.insert("memory".to_owned(), json!(memory));
+    }
+    Value::Object(object)
+}

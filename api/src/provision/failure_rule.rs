@@ -1,0 +1,204 @@
+//! The rule that tells a team of failures.
+//!
+//! Its pattern and `domain::run` are made from the same lists of stop codes: what the history
+//! calls a failure is what is told, and nothing else.
+
+use async_trait::async_trait;
+use aws_sdk_eventbridge::types::{InputTransformer, PutEventsRequestEntry, Target};
+use serde_json::{Value, json};
+
+use super::names::TARGET_ID;
+use super::rules::{Rule, RuleTrigger, dead_letters, retry_policy};
+use super::{Clients, Context, Made, Resource};
+use crate::domain::console::log_group_url;
+use crate::domain::job::{MAIN_CONTAINER, ResourceKind};
+use crate::domain::run::{FAILED_TO_START_CODES, INTERRUPTED_CODES, STOPPED_CODES};
+use crate::error::{AwsFault, Error, Result};
+
+/// An alert is worth trying for as long as EventBridge does by default.
+const EVENT_AGE_SECONDS: i32 = 86_400;
+const TEST_DETAIL_TYPE: &str = "Cronplane Notification Test";
+
+pub(super) struct FailureRule {
+    rule: Rule,
+    template: String,
+    dead_letter_queue_arn: String,
+}
+
+impl FailureRule {
+    pub(super) fn of(context: &Context<'_>) -> FailureRule {
+        let name = context.names.failure_rule.clone();
+        FailureRule {
+            rule: Rule {
+                arn: context.rule_arn(&name),
+                name,
+                description: format!("Failures of the Cronplane job {}", context.job.key()),
+                trigger: RuleTrigger::Pattern(pattern(context).to_string()),
+                // A paused job can still have a run going on.
+                enabled: true,
+                tags: context.tags.clone(),
+            },
+            template: template(context),
+            dead_letter_queue_arn: context.deployment.dead_letter_queue_arn.clone(),
+        }
+    }
+
+    fn target(&self, topic_arn: &str) -> Result<Target> {
+        let invalid = |error: aws_smithy_types::error::operation::BuildError| {
+            Error::Internal(error.to_string())
+        };
+        let transformer = InputTransformer::builder()
+            .input_paths_map("task", "$.detail.taskArn")
+            .input_paths_map("created", "$.detail.createdAt")
+            .input_template(&self.template)
+            .build()
+            .map_err(invalid)?;
+        Target::builder()
+            .id(TARGET_ID)
+            .arn(topic_arn)
+            .input_transformer(transformer)
+            .retry_policy(retry_policy(EVENT_AGE_SECONDS))
+            .dead_letter_config(dead_letters(&self.dead_letter_queue_arn))
+            .build()
+            .map_err(invalid)
+    }
+}
+
+/// The source of the events with which the stack tests its notifications; only AWS itself can put
+/// events of `aws.ecs`.
+fn test_source(context: &Context<'_>) -> String {
+    format!("cronplane.{}", context.deployment.stack)
+}
+
+/// Which events are failures of the job: of every revision of its family, in whatever cluster.
+///
+/// EventBridge matches the fields of one array element together: `name` and `exitCode` are those
+/// of the same container.
+pub(super) fn pattern(context: &Context<'_>) -> Value {
+    let revisions = context
+        .deployment
+        .arn("ecs", &format!("task-definition/{}:", context.names.base));
+    let stopped = |condition: Value| {
+        let mut detail = json!({
+            "lastStatus": ["STOPPED"],
+            "taskDefinitionArn": [{"prefix": revisions}],
+        });
+        if let (Some(detail), Value::Object(condition)) = (detail.as_object_mut(), condition) {
+            detail.extend(condition);
+        }
+        json!({
+            "source": ["aws.ecs"],
+            "detail-type": ["ECS Task State Change"],
+            "detail": detail,
+        })
+    };
+    let ended_by_aws: Vec<&str> = FAILED_TO_START_CODES
+        .into_iter()
+        .chain(INTERRUPTED_CODES)
+        .collect();
+    json!({"$or": [
+        stopped(json!({
+            "stopCode": [{"anything-but": STOPPED_CODES}],
+            "containers": {"name": [MAIN_CONTAINER], "exitCode": [{"anything-but": 0}]},
+        })),
+        // The main container ended, and ECS could not tell how.
+        stopped(json!({
+            "stopCode": ["EssentialContainerExited"],
+            "containers": {"exitCode": [{"exists": false}]},
+        })),
+        stopped(json!({"stopCode": ended_by_aws})),
+        {
+            "source": [test_source(context)],
+            "detail-type": [TEST_DETAIL_TYPE],
+            "detail": {
+                "team": [context.job.team.as_str()],
+                "job": [context.job.definition.name.as_str()],
+            },
+        },
+    ]})
+}
+
+/// The message: JSON whatever the event holds. Constants, two values that ECS makes without
+/// characters that would need an escape (an ARN and a time), and the event itself as a value.
+fn template(context: &Context<'_>) -> String {
+    let deployment = context.deployment;
+    let job = context.job;
+    let runs = format!(
+        "{}/v1/teams/{}/jobs/{}/runs",
+        deployment.public_url, job.team, job.definition.name
+    );
+    let constants = json!({
+        "team": job.team,
+        "job": job.definition.name,
+        "region": deployment.region,
+        "stack": deployment.stack,
+        "logs": log_group_url(deployment, &context.names.log_group),
+        "run": format!("{runs}?task_arn=<task>&from=<created>&to=<created>"),
+    })
+    .to_string();
+    // The event stands outside quotes, which no JSON value of ours could say.
+    let open = constants.strip_suffix('}').unwrap_or(&constants);
+    format!("{open},\"event\":<aws.events.event.json>}}")
+}
+
+/// Puts the event that shows the whole way from the rule to the subscriber, and answers its id.
+pub(super) async fn send_test(clients: &Clients, context: &Context<'_>) -> Result<String> {
+    let detail = json!({
+        "team": context.job.team,
+        "job": context.job.definition.name,
+        "message": "A test of this job's notifications. No run failed.",
+        "taskArn": "none",
+        "createdAt": context.job.created_at,
+    });
+    let entry = PutEventsRequestEntry::builder()
+        .source(test_source(context))
+        .detail_type(TEST_DETAIL_TYPE)
+        .detail(detail.to_string())
+        .build();
+    let answer = clients
+        .events
+        .put_events()
+        .entries(entry)
+        .send()
+        .await
+        .map_err(|error| Error::aws("events:PutEvents", error))?;
+    let entry = answer.entries().first();
+    match entry.and_then(|entry| entry.event_id()) {
+        Some(id) => Ok(id.to_owned()),
+        None => Err(Error::Aws(AwsFault::of_code(
+            "events:PutEvents",
+            entry
+                .and_then(|entry| entry.error_code())
+                .unwrap_or("Unknown"),
+            entry
+                .and_then(|entry| entry.error_message())
+                .unwrap_or("no message"),
+        ))),
+    }
+}
+
+#[async_trait]
+impl Resource for FailureRule {
+    fn kind(&self) -> ResourceKind {
+        ResourceKind::FailureRule
+    }
+
+    fn wanted(&self, made: &Made) -> String {
+        format!(
+            "{} {} {} {}",
+            self.rule.wanted(),
+            self.template,
+            self.dead_letter_queue_arn,
+            made.arn(ResourceKind::Topic).unwrap_or_default(),
+        )
+    }
+
+    async fn ensure(&self, clients: &Clients, made: &Made) -> Result<String> {
+        let target = self.target(made.arn(ResourceKind::Topic)?)?;
+        self.rule.put(clients, target).await
+    }
+
+    async fn remove(&self, clients: &Clients) -> Result<()> {
+        self.rule.remove(clients).await
+    }
+}

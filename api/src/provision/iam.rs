@@ -1,0 +1,282 @@
+//! The two roles of a job: the one with which ECS starts its task, and the one with which
+//! EventBridge runs it.
+
+use async_trait::async_trait;
+use aws_sdk_iam::types::Tag;
+use serde_json::{Value, json};
+
+use super::names::ROLE_PATH;
+use super::tags::Tags;
+use super::{Clients, Context, Made, Resource};
+use crate::domain::job::{Image, ResourceKind};
+use crate::error::{Error, Result, says};
+
+/// Name of the one inline policy of each role.
+const POLICY_NAME: &str = "cronplane";
+
+pub(super) struct Role {
+    kind: ResourceKind,
+    name: String,
+    arn: String,
+    description: String,
+    boundary_arn: String,
+    trust: Value,
+    policy: Value,
+    tags: Tags,
+}
+
+/// The task execution role: pulls the image, writes the logs, and nothing else.
+pub(super) fn execution_role(context: &Context<'_>) -> Role {
+    let deployment = context.deployment;
+    let log_streams = deployment.arn(
+        "logs",
+        &format!("log-group:{}:log-stream:*", context.names.log_group),
+    );
+    let mut statements = vec![json!({
+        "Sid": "WriteLogs",
+        "Effect": "Allow",
+        "Action": ["logs:CreateLogStream", "logs:PutLogEvents"],
+        "Resource": log_streams,
+    })];
+    if let Some(repository) = ecr_repository(context) {
+        // The token is for the registry: IAM has no narrower resource for it.
+        statements.push(json!({
+            "Sid": "LogInToRegistry",
+            "Effect": "Allow",
+            "Action": "ecr:GetAuthorizationToken",
+            "Resource": "*",
+        }));
+        statements.push(json!({
+            "Sid": "PullImage",
+            "Effect": "Allow",
+            "Action": [
+                "ecr:BatchCheckLayerAvailability",
+                "ecr:BatchGetImage",
+                "ecr:GetDownloadUrlForLayer",
+            ],
+            "Resource": repository,
+        }));
+    }
+    role(
+        context,
+        ResourceKind::ExecutionRole,
+        &context.names.execution_role,
+        "Starts the containers of a Cronplane job",
+        json!({
+            "Effect": "Allow",
+            "Principal": {"Service": "ecs-tasks.amazonaws.com"},
+            "Action": "sts:AssumeRole",
+            // Amazon ECS Developer Guide, "Amazon ECS task execution IAM role": against the
+            // confused deputy.
+            "Condition": {
+                "StringEquals": {"aws:SourceAccount": deployment.account},
+                "ArnLike": {"aws:SourceArn": deployment.arn("ecs", "*")},
+            },
+        }),
+        statements,
+    )
+}
+
+/// The events role: runs this job's task definition in its cluster, and nothing else.
+pub(super) fn events_role(context: &Context<'_>) -> Role {
+    let deployment = context.deployment;
+    let family = &context.names.base;
+    let mut passed = vec![context.role_arn(&context.names.execution_role)];
+    passed.extend(context.job.definition.task_role.clone());
+    role(
+        context,
+        ResourceKind::EventsRole,
+        &context.names.events_role,
+        "Runs a Cronplane job on its schedule",
+        json!({
+            "Effect": "Allow",
+            "Principal": {"Service": "events.amazonaws.com"},
+            "Action": "sts:AssumeRole",
+            "Condition": {"StringEquals": {
+                "aws:SourceAccount": deployment.account,
+                "aws:SourceArn": context.rule_arn(&context.names.schedule_rule),
+            }},
+        }),
+        vec![
+            json!({
+                "Sid": "RunTask",
+                "Effect": "Allow",
+                "Action": "ecs:RunTask",
+                "Resource": deployment.arn("ecs", &format!("task-definition/{family}:*")),
+                "Condition": {"ArnEquals": {"ecs:cluster": context.cluster_arn()}},
+            }),
+            json!({
+                "Sid": "PassRoles",
+                "Effect": "Allow",
+                "Action": "iam:PassRole",
+                "Resource": passed,
+                "Condition": {
+                    "StringEquals": {"iam:PassedToService": "ecs-tasks.amazonaws.com"},
+                },
+            }),
+            // Without it, tasks with tags silently never start.
+            json!({
+                "Sid": "TagTask",
+                "Effect": "Allow",
+                "Action": "ecs:TagResource",
+                "Resource": deployment
+                    .arn("ecs", &format!("task/{}/*", context.cluster_name())),
+                "Condition": {"StringEquals": {"ecs:CreateAction": "RunTask"}},
+            }),
+        ],
+    )
+}
+
+fn role(
+    context: &Context<'_>,
+    kind: ResourceKind,
+    name: &str,
+    description: &str,
+    trust: Value,
+    statements: Vec<Value>,
+) -> Role {
+    Role {
+        kind,
+        name: name.to_owned(),
+        arn: context.role_arn(name),
+        description: description.to_owned(),
+        boundary_arn: context.deployment.boundary_arn.clone(),
+        trust: json!({"Version": "2012-10-17", "Statement": [trust]}),
+        policy: json!({"Version": "2012-10-17", "Statement": statements}),
+        tags: context.tags.clone(),
+    }
+}
+
+/// The ARN of the ECR repository that the image is in, if it is in one.
+fn ecr_repository(context: &Context<'_>) -> Option<String> {
+    let deployment = context.deployment;
+    match &context.job.definition.image {
+        Image::Repository { repository, .. } => {
+            Some(deployment.arn("ecr", &format!("repository/{repository}")))
+        }
+        // `<account>.dkr.ecr.<region>.<suffix>/<repository>[:<tag>|@<digest>]`
+        Image::Reference(reference) => {
+            let (registry, path) = reference.split_once('/')?;
+            let (account, rest) = registry.split_once(".dkr.ecr.")?;
+            let region = rest.split('.').next()?;
+            let repository = path.split(['@', ':']).next()?;
+            Some(format!(
+                "arn:{}:ecr:{region}:{account}:repository/{repository}",
+                deployment.partition
+            ))
+        }
+    }
+}
+
+impl Role {
+    fn tag_list(&self) -> Result<Vec<Tag>> {
+        self.tags
+            .map(|key, value| Tag::builder().key(key).value(value).build())
+            .into_iter()
+            .collect::<std::result::Result<_, _>>()
+            .map_err(|error| Error::Internal(error.to_string()))
+    }
+
+    /// Whether the role is there and ours; `NotOurs` if it is somebody else's.
+    async fn is_there(&self, clients: &Clients) -> Result<bool> {
+        match clients.iam.get_role().role_name(&self.name).send().await {
+            Ok(answer) => {
+                let tags = answer.role.and_then(|role| role.tags).unwrap_or_default();
+                if self
+                    .tags
+                    .own(tags.iter().map(|tag| (Some(tag.key()), Some(tag.value()))))
+                {
+                    Ok(true)
+                } else {
+                    Err(Error::NotOurs(format!("IAM role `{}`", self.name)))
+                }
+            }
+            Err(error) if says(&error, |error| error.is_no_such_entity_exception()) => Ok(false),
+            Err(error) => Err(Error::aws("iam:GetRole", error)),
+        }
+    }
+}
+
+#[async_trait]
+impl Resource for Role {
+    fn kind(&self) -> ResourceKind {
+        self.kind
+    }
+
+    fn wanted(&self, _: &Made) -> String {
+        format!(
+            "{} {} {} {} {:?}",
+            self.arn,
+            self.boundary_arn,
+            self.trust,
+            self.policy,
+            self.tags.as_map()
+        )
+    }
+
+    async fn ensure(&self, clients: &Clients, _: &Made) -> Result<String> {
+        let created = clients
+            .iam
+            .create_role()
+            .role_name(&self.name)
+            .path(ROLE_PATH)
+            .description(&self.description)
+            .permissions_boundary(&self.boundary_arn)
+            .assume_role_policy_document(self.trust.to_string())
+            .set_tags(Some(self.tag_list()?))
+            .send()
+            .await;
+        match created {
+            Ok(_) => {}
+            Err(error) if says(&error, |error| error.is_entity_already_exists_exception()) => {
+                if !self.is_there(clients).await? {
+                    return Err(Error::Busy(format!("IAM role `{}`", self.name)));
+                }
+                clients
+                    .iam
+                    .update_assume_role_policy()
+                    .role_name(&self.name)
+                    .policy_document(self.trust.to_string())
+                    .send()
+                    .await
+                    .map_err(|error| Error::aws("iam:UpdateAssumeRolePolicy", error))?;
+            }
+            Err(error) => return Err(Error::aws("iam:CreateRole", error)),
+        }
+        clients
+            .iam
+            .put_role_policy()
+            .role_name(&self.name)
+            .policy_name(POLICY_NAME)
+            .policy_document(self.policy.to_string())
+            .send()
+            .await
+            .map_err(|error| Error::aws("iam:PutRolePolicy", error))?;
+        Ok(self.arn.clone())
+    }
+
+    async fn remove(&self, clients: &Clients) -> Result<()> {
+        match self.is_there(clients).await {
+            Ok(true) => {}
+            Ok(false) | Err(Error::NotOurs(_)) => return Ok(()),
+            Err(error) => return Err(error),
+        }
+        let policy = clients
+            .iam
+            .delete_role_policy()
+            .role_name(&self.name)
+            .policy_name(POLICY_NAME)
+            .send()
+            .await;
+        match policy {
+            Ok(_) => {}
+            Err(error) if says(&error, |error| error.is_no_such_entity_exception()) => {}
+            Err(error) => return Err(Error::aws("iam:DeleteRolePolicy", error)),
+        }
+        match clients.iam.delete_role().role_name(&self.name).send().await {
+            Ok(_) => Ok(()),
+            Err(error) if says(&error, |error| error.is_no_such_entity_exception()) => Ok(()),
+            Err(error) => Err(Error::aws("iam:DeleteRole", error)),
+        }
+    }
+}

@@ -1,0 +1,342 @@
+//! The durable AWS resources of a job: what they are to be, and how they come to be and go.
+//!
+//! [`plan`] is pure: it turns a job into the resources wanted, in stages; what stands in one stage
+//! needs only what earlier ones made. [`Provisioner::apply`] ensures them, [`Provisioner::remove`]
+//! takes them away in reverse. Both are safe to repeat, to run twice at once and to stop anywhere.
+
+mod cluster;
+mod failure_rule;
+mod iam;
+mod log_group;
+pub mod names;
+mod rules;
+mod schedule_rule;
+mod tags;
+mod task_definition;
+mod topic;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures::future::join_all;
+use tokio::time::{Instant, sleep, timeout_at};
+
+use crate::domain::deployment::Deployment;
+use crate::domain::job::{Job, ResourceKind, ResourceState, ResourceStatus};
+use crate::domain::violation::{Violation, ViolationCode};
+use crate::error::{AwsFault, Error, Result};
+
+pub use topic::{Subscription, SubscriptionState};
+
+/// The clients of the services in which the resources live.
+#[derive(Clone, Debug)]
+pub struct Clients {
+    pub ecs: aws_sdk_ecs::Client,
+    pub events: aws_sdk_eventbridge::Client,
+    pub iam: aws_sdk_iam::Client,
+    pub logs: aws_sdk_cloudwatchlogs::Client,
+    pub sns: aws_sdk_sns::Client,
+}
+
+/// One durable AWS resource, as it is wanted.
+#[async_trait]
+trait Resource: Send + Sync {
+    fn kind(&self) -> ResourceKind;
+
+    /// Everything that `ensure` would apply, as text: while it stays the same, nothing has to be
+    /// done.
+    fn wanted(&self, made: &Made) -> String;
+
+    /// Makes AWS match, whatever is there now, and answers the ARN.
+    ///
+    /// Errors: `NotOurs` for a resource that somebody else made, faults of AWS.
+    async fn ensure(&self, clients: &Clients, made: &Made) -> Result<String>;
+
+    /// Takes the resource away; that it is gone already, or is not ours, is no error.
+    async fn remove(&self, clients: &Clients) -> Result<()>;
+}
+
+/// The ARNs of the resources that earlier stages made.
+#[derive(Debug, Default)]
+struct Made(BTreeMap<ResourceKind, String>);
+
+impl Made {
+    fn arn(&self, kind: ResourceKind) -> Result<&str> {
+        self.0.get(&kind).map(String::as_str).ok_or_else(|| {
+            Error::Internal(format!("{} is needed before it was made", kind.as_str()))
+        })
+    }
+}
+
+/// The resources of a job, in the order in which they are made.
+pub struct Plan {
+    stages: Vec<Vec<Box<dyn Resource>>>,
+    /// Stays when the job goes, unless it is asked for: the history points into it.
+    keep_log_group: bool,
+}
+
+/// The resources that `job` wants.
+pub fn plan(job: &Job, deployment: &Deployment) -> Plan {
+    let context = Context::of(job, deployment);
+    let cluster = cluster::Cluster::of(&context);
+    let log_group = log_group::LogGroup::of(&context);
+    let execution_role = iam::execution_role(&context);
+    let events_role = iam::events_role(&context);
+    let topic = topic::Topic::of(&context);
+    let task_definition = task_definition::TaskDefinition::of(&context);
+    let schedule_rule = schedule_rule::ScheduleRule::of(&context);
+    let failure_rule = failure_rule::FailureRule::of(&context);
+    Plan {
+        stages: vec![
+            vec![
+                Box::new(cluster),
+                Box::new(log_group),
+                Box::new(execution_role),
+                Box::new(events_role),
+                Box::new(topic),
+            ],
+            vec![Box::new(task_definition), Box::new(failure_rule)],
+            // Last, so that nothing starts before everything else stands.
+            vec![Box::new(schedule_rule)],
+        ],
+        keep_log_group: !job.deletion.unwrap_or_default().delete_logs,
+    }
+}
+
+/// What the resources of one job have in common.
+struct Context<'a> {
+    job: &'a Job,
+    deployment: &'a Deployment,
+    names: names::Names,
+    tags: tags::Tags,
+}
+
+impl<'a> Context<'a> {
+    fn of(job: &'a Job, deployment: &'a Deployment) -> Context<'a> {
+        let key = job.key();
+        Context {
+            job,
+            deployment,
+            names: names::Names::of(deployment, &key),
+            tags: tags::Tags::of(deployment, &key, &job.definition.tags),
+        }
+    }
+
+    /// The cluster in which the job's tasks run: its own, or the one it names.
+    fn cluster_name(&self) -> &str {
+        self.job
+            .definition
+            .cluster
+            .as_deref()
+            .unwrap_or(&self.names.base)
+    }
+
+    fn cluster_arn(&self) -> String {
+        self.deployment
+            .arn("ecs", &format!("cluster/{}", self.cluster_name()))
+    }
+
+    fn role_arn(&self, name: &str) -> String {
+        format!(
+            "arn:{}:iam::{}:role{}{name}",
+            self.deployment.partition,
+            self.deployment.account,
+            names::ROLE_PATH
+        )
+    }
+
+    fn rule_arn(&self, name: &str) -> String {
+        self.deployment.arn("events", &format!("rule/{name}"))
+    }
+}
+
+/// What came of making AWS match.
+#[derive(Debug)]
+pub struct Report {
+    pub resources: BTreeMap<ResourceKind, ResourceStatus>,
+    /// The first thing that kept it from its end.
+    pub hindrance: Option<Hindrance>,
+}
+
+/// Why a reconcile did not reach its end.
+#[derive(Debug)]
+pub struct Hindrance {
+    /// A sentence for the job's owner.
+    pub reason: String,
+    /// Whether it may pass by itself.
+    pub passing: bool,
+}
+
+/// Makes and takes away the resources of jobs.
+#[derive(Clone, Debug)]
+pub struct Provisioner {
+    clients: Clients,
+}
+
+impl Provisioner {
+    pub fn new(clients: Clients) -> Provisioner {
+        Provisioner { clients }
+    }
+
+    /// Makes AWS match `plan`, as far as it can be done until `deadline`. `known` is what earlier
+    /// calls came to: what it says was applied, and is wanted unchanged, costs no call.
+    pub async fn apply(
+        &self,
+        plan: &Plan,
+        known: &BTreeMap<ResourceKind, ResourceStatus>,
+        deadline: Instant,
+    ) -> Report {
+        let mut resources = known.clone();
+        let mut made = Made::default();
+        for stage in &plan.stages {
+            let outcomes = join_all(
+                stage
+                    .iter()
+                    .map(|one| self.apply_one(one.as_ref(), known, &made, deadline)),
+            )
+            .await;
+            let mut hindrance: Option<Hindrance> = None;
+            for (resource, outcome) in stage.iter().zip(outcomes) {
+                let kind = resource.kind();
+                let (status, hindered) = outcome;
+                if let Some(arn) = &status.arn {
+                    made.0.insert(kind, arn.clone());
+                }
+                resources.insert(kind, status);
+                // What a person has to mend goes before what passes by itself.
+                hindrance = match (hindrance, hindered) {
+                    (Some(first), Some(second)) if first.passing && !second.passing => Some(second),
+                    (first, second) => first.or(second),
+                };
+            }
+            if hindrance.is_some() {
+                return Report {
+                    resources,
+                    hindrance,
+                };
+            }
+        }
+        Report {
+            resources,
+            hindrance: None,
+        }
+    }
+
+    async fn apply_one(
+        &self,
+        resource: &dyn Resource,
+        known: &BTreeMap<ResourceKind, ResourceStatus>,
+        made: &Made,
+        deadline: Instant,
+    ) -> (ResourceStatus, Option<Hindrance>) {
+        let kind = resource.kind();
+        let wanted = names::hex_sha256(resource.wanted(made).as_bytes());
+        let known = known.get(&kind);
+        if let Some(known) = known
+            && known.state == ResourceState::Ready
+            && known.applied.as_deref() == Some(&wanted)
+        {
+            return (known.clone(), None);
+        }
+        let result = retried(deadline, || resource.ensure(&self.clients, made)).await;
+        match result {
+            Ok(arn) => {
+                let status = ResourceStatus {
+                    arn: Some(arn),
+                    state: ResourceState::Ready,
+                    reason: None,
+                    applied: Some(wanted),
+                };
+                (status, None)
+            }
+            Err(error) => {
+                let passing = error.retryable();
+                let status = ResourceStatus {
+                    arn: known.and_then(|known| known.arn.clone()),
+                    state: if passing {
+                        ResourceState::Pending
+                    } else {
+                        ResourceState::Failed
+                    },
+                    reason: Some(error.to_string()),
+                    applied: None,
+                };
+                let reason = format!("{}: {error}", kind.as_str());
+                (status, Some(Hindrance { reason, passing }))
+            }
+        }
+    }
+
+    /// Switches the job's schedule off, so that it starts nothing more.
+    pub async fn stop_schedule(&self, job: &Job, deployment: &Deployment) -> Result<()> {
+        let rule = schedule_rule::ScheduleRule::of(&Context::of(job, deployment));
+        rule.remove(&self.clients).await
+    }
+
+    /// Takes away what `plan` made, in reverse order, and nothing else. The log group stays
+    /// unless the deletion asks for it.
+    pub async fn remove(&self, plan: &Plan, deadline: Instant) -> Result<()> {
+        for stage in plan.stages.iter().rev() {
+            let outcomes = join_all(
+                stage
+                    .iter()
+                    .filter(|one| !(plan.keep_log_group && one.kind() == ResourceKind::LogGroup))
+                    .map(|one| retried(deadline, || one.remove(&self.clients))),
+            )
+            .await;
+            outcomes.into_iter().collect::<Result<Vec<()>>>()?;
+        }
+        Ok(())
+    }
+
+    /// The cluster that a definition names must exist.
+    ///
+    /// Errors: `Invalid` at `/cluster`.
+    pub async fn check_cluster(&self, name: &str) -> Result<()> {
+        if cluster::is_active(&self.clients, name).await? {
+            return Ok(());
+        }
+        Err(Error::Invalid(vec![Violation::new(
+            "/cluster",
+            ViolationCode::DoesNotExist,
+            format!("there is no active ECS cluster `{name}` in this account and region"),
+        )]))
+    }
+
+    /// The subscriptions of the job's topic, as SNS knows them now.
+    pub async fn subscriptions(
+        &self,
+        job: &Job,
+        deployment: &Deployment,
+    ) -> Result<Vec<Subscription>> {
+        topic::Topic::of(&Context::of(job, deployment))
+            .subscriptions(&self.clients)
+            .await
+    }
+
+    /// Puts an event that the job's failure rule takes for a test, and answers its id.
+    pub async fn send_test(&self, job: &Job, deployment: &Deployment) -> Result<String> {
+        failure_rule::send_test(&self.clients, &Context::of(job, deployment)).await
+    }
+}
+
+/// `call`, again after a pause while its error may pass, until `deadline`.
+async fn retried<T, F>(deadline: Instant, mut call: impl FnMut() -> F) -> Result<T>
+where
+    F: Future<Output = Result<T>>,
+{
+    let mut pause = Duration::from_millis(500);
+    loop {
+        let error = match timeout_at(deadline, call()).await {
+            Err(_) => return Err(Error::Aws(AwsFault::out_of_time("provisioning"))),
+            Ok(Ok(value)) => return Ok(value),
+            Ok(Err(error)) => error,
+        };
+        if !error.retryable() || Instant::now() + pause >= deadline {
+            return Err(error);
+        }
+        sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_secs(4));
+    }
+}

@@ -1,0 +1,63 @@
+//! The tags that say whose a resource is.
+
+use std::collections::BTreeMap;
+
+use crate::domain::deployment::Deployment;
+use crate::domain::ids::JobKey;
+use crate::domain::job::{MANAGED_BY_TAG, MANAGED_TAG_PREFIX};
+
+const MANAGED_BY: &str = "cronplane";
+
+/// The tags of a job's resources: the team's own and ours.
+#[derive(Clone, Debug)]
+pub(super) struct Tags {
+    all: BTreeMap<String, String>,
+    ours: BTreeMap<String, String>,
+}
+
+impl Tags {
+    pub(super) fn of(
+        deployment: &Deployment,
+        key: &JobKey,
+        own: &BTreeMap<String, String>,
+    ) -> Tags {
+        let ours = BTreeMap::from([
+            (MANAGED_BY_TAG.to_owned(), MANAGED_BY.to_owned()),
+            (
+                format!("{MANAGED_TAG_PREFIX}stack"),
+                deployment.stack.clone(),
+            ),
+            (format!("{MANAGED_TAG_PREFIX}team"), key.team.to_string()),
+            (format!("{MANAGED_TAG_PREFIX}job"), key.job.to_string()),
+        ]);
+        let mut all = own.clone();
+        all.extend(ours.clone());
+        Tags { all, ours }
+    }
+
+    /// Every tag, made into a service's own type.
+    pub(super) fn map<T>(&self, make: impl Fn(&str, &str) -> T) -> Vec<T> {
+        self.all
+            .iter()
+            .map(|(key, value)| make(key, value))
+            .collect()
+    }
+
+    pub(super) fn as_map(&self) -> &BTreeMap<String, String> {
+        &self.all
+    }
+
+    /// Whether a resource with the tags `found` was made for this job.
+    pub(super) fn own<'t>(
+        &self,
+        found: impl IntoIterator<Item = (Option<&'t str>, Option<&'t str>)>,
+    ) -> bool {
+        let found: BTreeMap<&str, &str> = found
+            .into_iter()
+            .filter_map(|(key, value)| Some((key?, value?)))
+            .collect();
+        self.ours
+            .iter()
+            .all(|(key, value)| found.get(key.as_str()) == Some(&value.as_str()))
+    }
+}

@@ -1,0 +1,218 @@
+//! The task definition: what ECS runs.
+
+use async_trait::async_trait;
+use aws_sdk_ecs::types::{
+    Compatibility, ContainerDefinition, KeyValuePair, LogConfiguration, LogDriver, NetworkMode,
+    Tag, TaskDefinitionField, TaskDefinitionStatus,
+};
+use serde_json::{Value, json};
+
+use super::names::{LOG_STREAM_PREFIX, hex_sha256};
+use super::tags::Tags;
+use super::{Clients, Context, Made, Resource};
+use crate::domain::job::{JobDefinition, MAIN_CONTAINER, MANAGED_TAG_PREFIX, ResourceKind};
+use crate::error::{Error, Result, says};
+
+pub(super) struct TaskDefinition {
+    family: String,
+    image: String,
+    definition: JobDefinition,
+    execution_role_arn: String,
+    log_group: String,
+    region: String,
+    tags: Tags,
+}
+
+impl TaskDefinition {
+    pub(super) fn of(context: &Context<'_>) -> TaskDefinition {
+        TaskDefinition {
+            family: context.names.base.clone(),
+            image: context.job.definition.image.reference(context.deployment),
+            definition: context.job.definition.clone(),
+            execution_role_arn: context.role_arn(&context.names.execution_role),
+            log_group: context.names.log_group.clone(),
+            region: context.deployment.region.clone(),
+            tags: context.tags.clone(),
+        }
+    }
+
+    /// Everything that makes a revision what it is. Its hash is a tag of the revision, so that an
+    /// answer that was lost does not make a second one.
+    fn content(&self) -> Value {
+        json!({
+            "family": self.family,
+            "image": self.image,
+            "command": self.definition.command,
+            "entry_point": self.definition.entry_point,
+            "environment": self.definition.environment,
+            "cpu": self.definition.size.cpu,
+            "memory": self.definition.size.memory,
+            "task_role": self.definition.task_role,
+            "execution_role": self.execution_role_arn,
+            "log_group": self.log_group,
+            "tags": self.tags.as_map(),
+        })
+    }
+
+    fn content_tag() -> String {
+        format!("{MANAGED_TAG_PREFIX}content")
+    }
+
+    fn container(&self) -> Result<ContainerDefinition> {
+        let logs = LogConfiguration::builder()
+            .log_driver(LogDriver::Awslogs)
+            .options("awslogs-region", &self.region)
+            .options("awslogs-group", &self.log_group)
+            .options("awslogs-stream-prefix", LOG_STREAM_PREFIX)
+            .build()
+            .map_err(|error| Error::Internal(error.to_string()))?;
+        let environment = self
+            .definition
+            .environment
+            .iter()
+            .map(|(name, value)| KeyValuePair::builder().name(name).value(value).build())
+            .collect();
+        Ok(ContainerDefinition::builder()
+            .name(MAIN_CONTAINER)
+            .image(&self.image)
+            .essential(true)
+            .set_command(self.definition.command.clone())
+            .set_entry_point(self.definition.entry_point.clone())
+            .set_environment(Some(environment))
+            .log_configuration(logs)
+            .build())
+    }
+
+    /// The newest active revision and whether its content is the wanted one; `None` if the family
+    /// has none. `NotOurs` if it is somebody else's.
+    async fn newest(&self, clients: &Clients) -> Result<Option<(String, bool)>> {
+        let answer = clients
+            .ecs
+            .describe_task_definition()
+            .task_definition(&self.family)
+            .include(TaskDefinitionField::Tags)
+            .send()
+            .await;
+        let answer = match answer {
+            Ok(answer) => answer,
+            // ECS says of a family without active revisions: "Unable to describe task definition."
+            Err(error) if says(&error, |error| error.is_client_exception()) => return Ok(None),
+            Err(error) => return Err(Error::aws("ecs:DescribeTaskDefinition", error)),
+        };
+        let tags = answer.tags();
+        if !self
+            .tags
+            .own(tags.iter().map(|tag| (tag.key(), tag.value())))
+        {
+            return Err(Error::NotOurs(format!(
+                "task definition family `{}`",
+                self.family
+            )));
+        }
+        let content = hex_sha256(self.content().to_string().as_bytes());
+        let same = tags
+            .iter()
+            .any(|tag| tag.key() == Some(&Self::content_tag()) && tag.value() == Some(&content));
+        Ok(answer
+            .task_definition
+            .filter(|found| found.status() == Some(&TaskDefinitionStatus::Active))
+            .and_then(|found| found.task_definition_arn)
+            .map(|arn| (arn, same)))
+    }
+
+    async fn register(&self, clients: &Clients) -> Result<String> {
+        let content = hex_sha256(self.content().to_string().as_bytes());
+        let mut tags = self
+            .tags
+            .map(|key, value| Tag::builder().key(key).value(value).build());
+        tags.push(
+            Tag::builder()
+                .key(Self::content_tag())
+                .value(content)
+                .build(),
+        );
+        let answer = clients
+            .ecs
+            .register_task_definition()
+            .family(&self.family)
+            .requires_compatibilities(Compatibility::Fargate)
+            .network_mode(NetworkMode::Awsvpc)
+            .cpu(self.definition.size.cpu.to_string())
+            .memory(self.definition.size.memory.to_string())
+            .execution_role_arn(&self.execution_role_arn)
+            .set_task_role_arn(self.definition.task_role.clone())
+            .container_definitions(self.container()?)
+            .set_tags(Some(tags))
+            .send()
+            .await
+            .map_err(|error| Error::aws("ecs:RegisterTaskDefinition", error))?;
+        answer
+            .task_definition
+            .and_then(|made| made.task_definition_arn)
+            .ok_or_else(|| Error::Internal(format!("ECS told no ARN of {}", self.family)))
+    }
+
+    /// The ARNs of all active revisions.
+    async fn revisions(&self, clients: &Clients) -> Result<Vec<String>> {
+        let mut revisions = Vec::new();
+        let mut next = None;
+        loop {
+            let page = clients
+                .ecs
+                .list_task_definitions()
+                // A family as prefix is the exact family, no longer name.
+                .family_prefix(&self.family)
+                .status(TaskDefinitionStatus::Active)
+                .set_next_token(next)
+                .send()
+                .await
+                .map_err(|error| Error::aws("ecs:ListTaskDefinitions", error))?;
+            revisions.extend(page.task_definition_arns.unwrap_or_default());
+            next = page.next_token;
+            if next.is_none() {
+                return Ok(revisions);
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Resource for TaskDefinition {
+    fn kind(&self) -> ResourceKind {
+        ResourceKind::TaskDefinition
+    }
+
+    fn wanted(&self, _: &Made) -> String {
+        self.content().to_string()
+    }
+
+    async fn ensure(&self, clients: &Clients, _: &Made) -> Result<String> {
+        match self.newest(clients).await? {
+            Some((arn, true)) => Ok(arn),
+            _ => self.register(clients).await,
+        }
+    }
+
+    async fn remove(&self, clients: &Clients) -> Result<()> {
+        match self.newest(clients).await {
+            Ok(_) => {}
+            Err(Error::NotOurs(_)) => return Ok(()),
+            Err(error) => return Err(error),
+        }
+        for revision in self.revisions(clients).await? {
+            let outcome = clients
+                .ecs
+                .deregister_task_definition()
+                .task_definition(revision)
+                .send()
+                .await;
+            match outcome {
+                Ok(_) => {}
+                // Deregistered by somebody else meanwhile.
+                Err(error) if says(&error, |error| error.is_client_exception()) => {}
+                Err(error) => return Err(Error::aws("ecs:DeregisterTaskDefinition", error)),
+            }
+        }
+        Ok(())
+    }
+}

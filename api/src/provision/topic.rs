@@ -1,0 +1,247 @@
+//! The SNS topic through which a team is told of failures, its policy and its subscriptions.
+
+use std::collections::BTreeSet;
+
+use async_trait::async_trait;
+use aws_sdk_sns::types::Tag;
+use serde_json::json;
+
+use super::tags::Tags;
+use super::{Clients, Context, Made, Resource};
+use crate::domain::job::{ResourceKind, Subscriber};
+use crate::error::{Error, Result, says};
+
+/// What SNS gives as the ARN of a subscription that nobody confirmed yet.
+const PENDING: &str = "PendingConfirmation";
+/// Or, a short while after the two days in which it could be confirmed.
+const DELETED: &str = "Deleted";
+
+pub(super) struct Topic {
+    name: String,
+    arn: String,
+    policy: String,
+    subscribers: Vec<Subscriber>,
+    tags: Tags,
+}
+
+/// A subscriber and what SNS says of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subscription {
+    pub subscriber: Subscriber,
+    pub state: SubscriptionState,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SubscriptionState {
+    /// SNS waits for the subscriber's confirmation; nothing is delivered until then.
+    Pending,
+    Confirmed,
+    /// SNS knows no such subscription: it was never made, it ran out unconfirmed, or the
+    /// subscriber ended it.
+    Missing,
+}
+
+impl Topic {
+    pub(super) fn of(context: &Context<'_>) -> Topic {
+        let arn = context.deployment.arn("sns", &context.names.topic);
+        // EventBridge User Guide, "Amazon SNS permissions": the rule's ARN and the account keep
+        // other rules, and other accounts, out.
+        let policy = json!({
+            "Version": "2012-10-17",
+            "Statement": [{
+                "Sid": "FailureRule",
+                "Effect": "Allow",
+                "Principal": {"Service": "events.amazonaws.com"},
+                "Action": "sns:Publish",
+                "Resource": arn,
+                "Condition": {
+                    "ArnEquals": {"aws:SourceArn": context.rule_arn(&context.names.failure_rule)},
+                    "StringEquals": {"aws:SourceAccount": context.deployment.account},
+                },
+            }],
+        });
+        Topic {
+            name: context.names.topic.clone(),
+            arn,
+            policy: policy.to_string(),
+            subscribers: context.job.definition.subscribers.clone(),
+            tags: context.tags.clone(),
+        }
+    }
+
+    /// Whether the topic is there and ours; `NotOurs` if it is somebody else's.
+    async fn is_there(&self, clients: &Clients) -> Result<bool> {
+        match clients
+            .sns
+            .list_tags_for_resource()
+            .resource_arn(&self.arn)
+            .send()
+            .await
+        {
+            Ok(answer) => {
+                if self.tags.own(
+                    answer
+                        .tags()
+                        .iter()
+                        .map(|tag| (Some(tag.key()), Some(tag.value()))),
+                ) {
+                    Ok(true)
+                } else {
+                    Err(Error::NotOurs(format!("SNS topic `{}`", self.name)))
+                }
+            }
+            Err(error) if says(&error, |error| error.is_resource_not_found_exception()) => {
+                Ok(false)
+            }
+            Err(error) => Err(Error::aws("sns:ListTagsForResource", error)),
+        }
+    }
+
+    /// Every subscription that SNS has of this topic: protocol, endpoint and ARN.
+    async fn listed(&self, clients: &Clients) -> Result<Vec<(String, String, String)>> {
+        let mut listed = Vec::new();
+        let mut next = None;
+        loop {
+            let page = clients
+                .sns
+                .list_subscriptions_by_topic()
+                .topic_arn(&self.arn)
+                .set_next_token(next)
+                .send()
+                .await
+                .map_err(|error| Error::aws("sns:ListSubscriptionsByTopic", error))?;
+            for one in page.subscriptions() {
+                listed.push((
+                    one.protocol().unwrap_or_default().to_owned(),
+                    one.endpoint().unwrap_or_default().to_owned(),
+                    one.subscription_arn().unwrap_or_default().to_owned(),
+                ));
+            }
+            next = page.next_token.filter(|token| !token.is_empty());
+            if next.is_none() {
+                return Ok(listed);
+            }
+        }
+    }
+
+    /// The job's subscribers, each with what SNS says of it now.
+    pub(super) async fn subscriptions(&self, clients: &Clients) -> Result<Vec<Subscription>> {
+        if self.subscribers.is_empty() {
+            return Ok(Vec::new());
+        }
+        let listed = self.listed(clients).await?;
+        Ok(self
+            .subscribers
+            .iter()
+            .map(|subscriber| {
+                let found = listed.iter().find(|(protocol, endpoint, arn)| {
+                    is_of(subscriber, protocol, endpoint) && arn != DELETED
+                });
+                let state = match found {
+                    None => SubscriptionState::Missing,
+                    Some((_, _, arn)) if arn == PENDING => SubscriptionState::Pending,
+                    Some(_) => SubscriptionState::Confirmed,
+                };
+                Subscription {
+                    subscriber: subscriber.clone(),
+                    state,
+                }
+            })
+            .collect())
+    }
+
+    async fn subscribe(&self, clients: &Clients, subscriber: &Subscriber) -> Result<()> {
+        clients
+            .sns
+            .subscribe()
+            .topic_arn(&self.arn)
+            .protocol(subscriber.protocol.as_str())
+            .endpoint(&subscriber.endpoint)
+            .return_subscription_arn(true)
+            .send()
+            .await
+            .map(drop)
+            .map_err(|error| Error::aws("sns:Subscribe", error))
+    }
+}
+
+fn is_of(subscriber: &Subscriber, protocol: &str, endpoint: &str) -> bool {
+    subscriber.protocol.as_str() == protocol && subscriber.endpoint == endpoint
+}
+
+#[async_trait]
+impl Resource for Topic {
+    fn kind(&self) -> ResourceKind {
+        ResourceKind::Topic
+    }
+
+    fn wanted(&self, _: &Made) -> String {
+        format!(
+            "{} {} {:?} {:?}",
+            self.arn,
+            self.policy,
+            self.subscribers,
+            self.tags.as_map()
+        )
+    }
+
+    async fn ensure(&self, clients: &Clients, _: &Made) -> Result<String> {
+        if !self.is_there(clients).await? {
+            let tags: std::result::Result<Vec<Tag>, _> = self
+                .tags
+                .map(|key, value| Tag::builder().key(key).value(value).build())
+                .into_iter()
+                .collect();
+            clients
+                .sns
+                .create_topic()
+                .name(&self.name)
+                .set_tags(Some(
+                    tags.map_err(|error| Error::Internal(error.to_string()))?,
+                ))
+                .send()
+                .await
+                .map_err(|error| Error::aws("sns:CreateTopic", error))?;
+        }
+        clients
+            .sns
+            .set_topic_attributes()
+            .topic_arn(&self.arn)
+            .attribute_name("Policy")
+            .attribute_value(&self.policy)
+            .send()
+            .await
+            .map_err(|error| Error::aws("sns:SetTopicAttributes", error))?;
+        let listed = self.listed(clients).await?;
+        let known: BTreeSet<(&str, &str)> = listed
+            .iter()
+            .filter(|(_, _, arn)| arn != DELETED)
+            .map(|(protocol, endpoint, _)| (protocol.as_str(), endpoint.as_str()))
+            .collect();
+        // A second Subscribe of an endpoint that has not confirmed sends it another message: only
+        // what SNS does not list is asked for.
+        for subscriber in &self.subscribers {
+            if !known.contains(&(subscriber.protocol.as_str(), subscriber.endpoint.as_str())) {
+                self.subscribe(clients, subscriber).await?;
+            }
+        }
+        Ok(self.arn.clone())
+    }
+
+    async fn remove(&self, clients: &Clients) -> Result<()> {
+        match self.is_there(clients).await {
+            Ok(true) => {}
+            Ok(false) | Err(Error::NotOurs(_)) => return Ok(()),
+            Err(error) => return Err(error),
+        }
+        // Its subscriptions go with it; that of a topic which is gone is no error to SNS.
+        clients
+            .sns
+            .delete_topic()
+            .topic_arn(&self.arn)
+            .send()
+            .await
+            .map(drop)
+            .map_err(|error| Error::aws("sns:DeleteTopic", error))
+    }
+}
