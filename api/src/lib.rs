@@ -5,8 +5,12 @@
 // Tests may stop at the first thing that is not as it should be.
 #![cfg_attr(
 
+pub mod app;
+pub mod config;
 pub mod domain;
 pub mod error;
+pub mod events;
 pub mod fleet;
 pub mod provision;
 pub mod store;
+pub mod telemetry;

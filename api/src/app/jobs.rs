@@ -1,0 +1,201 @@
+//! Jobs: create, look at, pause, resume, delete, test the notifications.
+
+use jiff::SignedDuration;
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::reconcile::later;
+use super::{App, Moment};
+use crate::domain::ids::{JobKey, TeamName};
+use crate::domain::job::{Deletion, Job, JobDefinition, Phase};
+use crate::error::{Error, Result};
+use crate::provision::Subscription;
+use crate::store::{decode_cursor, encode_cursor};
+
+/// When the sweeper looks after a job whose maker died before it had the lease.
+const GRACE: SignedDuration = SignedDuration::from_secs(60);
+const NEXT_STARTS: usize = 5;
+
+/// A job and what is computed or looked up for an answer.
+#[derive(Debug)]
+pub struct JobView {
+    pub job: Job,
+    pub next_starts: Vec<jiff::Timestamp>,
+    /// Asked of SNS for an answer about one job; `None` where SNS was not asked or did not answer.
+    pub subscriptions: Option<Vec<Subscription>>,
+}
+
+/// A page of jobs.
+#[derive(Debug)]
+pub struct ListedJobs {
+    pub items: Vec<JobView>,
+    pub next: Option<String>,
+}
+
+impl App {
+    /// Creates a job from the JSON of a request and makes AWS match, as far as there is time; what
+    /// is not finished the sweeper finishes.
+    ///
+    /// Errors: `Invalid`, `AlreadyExists`.
+    pub async fn job_create(
+        &self,
+        team: TeamName,
+        definition: Value,
+        moment: Moment,
+    ) -> Result<JobView> {
+        let definition =
+            JobDefinition::read(definition, &self.deployment).map_err(Error::Invalid)?;
+        if let Some(cluster) = &definition.cluster {
+            self.provisioner.check_cluster(cluster).await?;
+        }
+        let job = Job {
+            id: Uuid::new_v4().to_string(),
+            team,
+            definition,
+            generation: 1,
+            observed_generation: 0,
+            phase: Phase::Provisioning,
+            reason: None,
+            resources: Default::default(),
+            deletion: None,
+            attempts: 0,
+            created_at: moment.now,
+            updated_at: moment.now,
+            scheduled_since: moment.now,
+            last_run: None,
+        };
+        self.store
+            .job_insert(&job, later(moment.now, GRACE))
+            .await?;
+        let job = self.reconcile_stored(job, moment).await;
+        // Only a deletion that came right behind can have taken it away.
+        let job = job.ok_or_else(|| Error::NotFound("the job".to_owned()))?;
+        Ok(self.view_with_subscriptions(job, moment).await)
+    }
+
+    /// Errors: `NotFound`.
+    pub async fn job_get(&self, key: &JobKey, moment: Moment) -> Result<JobView> {
+        let job = self.existing(key).await?;
+        Ok(self.view_with_subscriptions(job, moment).await)
+    }
+
+    /// The jobs of a team by name. Errors: `Invalid` for a cursor of another list.
+    pub async fn job_list(
+        &self,
+        team: &TeamName,
+        limit: i32,
+        cursor: Option<&str>,
+        moment: Moment,
+    ) -> Result<ListedJobs> {
+        let list = format!("jobs/{team}");
+        let after = cursor
+            .map(|cursor| checked_cursor(&list, cursor))
+            .transpose()?;
+        let page = self.store.job_list(team, after.as_deref(), limit).await?;
+        Ok(ListedJobs {
+            items: page
+                .items
+                .into_iter()
+                .map(|job| view(job, moment))
+                .collect(),
+            next: page.last.map(|last| encode_cursor(&list, &last)),
+        })
+    }
+
+    /// Switches the schedule on (`true`) or off. Errors: `NotFound`, `Conflict` while the job is
+    /// being deleted.
+    pub async fn job_set_enabled(
+        &self,
+        key: &JobKey,
+        enabled: bool,
+        moment: Moment,
+    ) -> Result<JobView> {
+        let due_at = later(moment.now, GRACE);
+        let job = match self
+            .store
+            .job_set_enabled(key, enabled, moment.now, due_at)
+            .await?
+        {
+            Some(changed) => self.reconcile_stored(changed, moment).await,
+            None => Some(self.existing(key).await?),
+        };
+        let job = job.ok_or_else(|| not_found(key))?;
+        Ok(self.view_with_subscriptions(job, moment).await)
+    }
+
+    /// Deletes the job, as far as there is time: `None` when it is gone, the job while it is
+    /// `deleting`. Errors: `NotFound`.
+    pub async fn job_delete(
+        &self,
+        key: &JobKey,
+        deletion: Deletion,
+        moment: Moment,
+    ) -> Result<Option<JobView>> {
+        let due_at = later(moment.now, GRACE);
+        let job = self
+            .store
+            .job_mark_deleted(key, deletion, moment.now, due_at)
+            .await?;
+        Ok(self
+            .reconcile_stored(job, moment)
+            .await
+            .map(|job| view(job, moment)))
+    }
+
+    /// Sends an event through the job's failure rule to its subscribers, and answers the event's
+    /// id. Errors: `NotFound`; `Conflict` while the rule or the topic does not stand.
+    pub async fn notification_test(&self, key: &JobKey) -> Result<String> {
+        let job = self.existing(key).await?;
+        if job.phase != Phase::Ready {
+            return Err(Error::Conflict(format!(
+                "job `{}` is {}: its notifications can be tested when it is ready",
+                key.job,
+                job.phase.as_str()
+            )));
+        }
+        self.provisioner.send_test(&job, &self.deployment).await
+    }
+
+    pub(super) async fn existing(&self, key: &JobKey) -> Result<Job> {
+        self.store.job_get(key).await?.ok_or_else(|| not_found(key))
+    }
+
+    async fn view_with_subscriptions(&self, job: Job, moment: Moment) -> JobView {
+        let subscriptions = match self.provisioner.subscriptions(&job, &self.deployment).await {
+            Ok(subscriptions) => Some(subscriptions),
+            Err(error) => {
+                // The topic of a job that is not there yet has none, and an answer about the job
+                // does not fail for SNS's sake: they are shown as unknown.
+                tracing::warn!(job = %job.key(), %error, "subscriptions unknown");
+                None
+            }
+        };
+        JobView {
+            subscriptions,
+            ..view(job, moment)
+        }
+    }
+}
+
+fn view(job: Job, moment: Moment) -> JobView {
+    JobView {
+        next_starts: job.next_starts(moment.now, NEXT_STARTS),
+        subscriptions: None,
+        job,
+    }
+}
+
+fn not_found(key: &JobKey) -> Error {
+    Error::NotFound(format!("job `{}`", key.job))
+}
+
+/// The key in `cursor`. Errors: `Invalid` at the parameter `cursor`.
+pub(super) fn checked_cursor(list: &str, cursor: &str) -> Result<String> {
+    decode_cursor(list, cursor).ok_or_else(|| {
+        Error::Invalid(vec![crate::domain::violation::Violation::new(
+            "cursor",
+            crate::domain::violation::ViolationCode::Format,
+            "is not the `next` of an answer to this list with these parameters",
+        )])
+    })
+}

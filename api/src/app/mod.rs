@@ -1,0 +1,37 @@
+//! The use cases: what a request, an event or the clock makes happen.
+
+mod ingest;
+mod jobs;
+mod reconcile;
+mod runs;
+mod sweep;
+
+use jiff::Timestamp;
+use tokio::time::Instant;
+
+use crate::domain::deployment::Deployment;
+use crate::fleet::Fleet;
+use crate::provision::Provisioner;
+use crate::store::Store;
+
+pub use ingest::Ingested;
+pub use jobs::{JobView, ListedJobs};
+pub use runs::{ListedRuns, LogsWanted, RunView, RunsWanted};
+pub use sweep::Swept;
+
+/// Everything that the use cases work with.
+#[derive(Clone, Debug)]
+pub struct App {
+    pub store: Store,
+    pub provisioner: Provisioner,
+    pub fleet: Fleet,
+    pub deployment: Deployment,
+}
+
+/// When something happens and how long it may take: time comes in as a value.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment {
+    pub now: Timestamp,
+    /// When the caller must have its answer.
+    pub deadline: Instant,
+}

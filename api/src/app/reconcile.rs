@@ -1,0 +1,213 @@
+//! Makes AWS match a job: the one function behind create, pause, resume, delete and the sweeper.
+//!
+//! It takes no hint from its caller, is safe to repeat and to stop anywhere, and never undoes a
+//! half-made job: it records how far it came and why, and is called again.
+
+use jiff::{SignedDuration, Timestamp};
+use uuid::Uuid;
+
+use super::{App, Moment};
+use crate::domain::ids::JobKey;
+use crate::domain::job::{Job, Phase};
+use crate::error::{Error, Result};
+use crate::provision::names::Names;
+use crate::provision::plan;
+use crate::store::{Leased, Settled, Settlement};
+
+/// Longer than any function that reconciles may run, so that a lease that ran out has nobody
+/// working under it.
+const LEASE: SignedDuration = SignedDuration::from_secs(90);
+/// The first pause before the sweeper comes back; it doubles with each attempt.
+const PAUSE: SignedDuration = SignedDuration::from_secs(30);
+/// While AWS is what hinders.
+const LONGEST_PAUSE_PASSING: i64 = 10 * 60;
+/// While a person has to mend something.
+const LONGEST_PAUSE_FAILED: i64 = 60 * 60;
+/// While tasks run out before a deletion.
+const TASKS_PAUSE: SignedDuration = SignedDuration::from_secs(30);
+
+/// What came of a reconcile.
+#[derive(Debug)]
+pub(super) enum Reconciled {
+    /// The job as it is now, in whatever phase.
+    Job(Box<Job>),
+    /// The job is deleted, and nothing of it is left.
+    Gone,
+    /// Somebody else is at it.
+    Busy,
+}
+
+impl App {
+    pub(super) async fn reconcile(&self, key: &JobKey, moment: Moment) -> Result<Reconciled> {
+        let token = Uuid::new_v4().simple().to_string();
+        let until = later(moment.now, LEASE);
+        let mut job = match self.store.job_lease(key, &token, moment.now, until).await? {
+            Leased::Held(job) => job,
+            Leased::Busy => return Ok(Reconciled::Busy),
+            Leased::Gone => return Ok(Reconciled::Gone),
+        };
+        loop {
+            let settlement = match job.deletion {
+                None => self.apply(&job, moment).await,
+                Some(_) => match self.take_away(&job, moment).await {
+                    Some(settlement) => settlement,
+                    None => {
+                        self.store.job_delete(key, &token).await?;
+                        return Ok(Reconciled::Gone);
+                    }
+                },
+            };
+            match self.store.job_settle(key, &token, &settlement).await? {
+                Settled::Done => {
+                    job.phase = settlement.phase;
+                    job.reason = settlement.reason;
+                    job.resources = settlement.resources;
+                    job.attempts = settlement.attempts;
+                    if settlement.reached {
+                        job.observed_generation = job.generation;
+                    }
+                    return Ok(Reconciled::Job(job));
+                }
+                Settled::Lost => return Ok(Reconciled::Busy),
+                Settled::Changed => match self.store.job_get(key).await? {
+                    Some(changed) => job = Box::new(changed),
+                    None => return Ok(Reconciled::Gone),
+                },
+            }
+        }
+    }
+
+    async fn apply(&self, job: &Job, moment: Moment) -> Settlement {
+        let plan = plan(job, &self.deployment);
+        let report = self
+            .provisioner
+            .apply(&plan, &job.resources, moment.deadline)
+            .await;
+        match report.hindrance {
+            None => Settlement {
+                generation: job.generation,
+                phase: Phase::Ready,
+                reason: None,
+                resources: report.resources,
+                attempts: 0,
+                reached: true,
+                due_at: None,
+            },
+            Some(hindrance) => {
+                let attempts = job.attempts.saturating_add(1);
+                let (phase, longest) = if hindrance.passing {
+                    (Phase::Provisioning, LONGEST_PAUSE_PASSING)
+                } else {
+                    (Phase::Failed, LONGEST_PAUSE_FAILED)
+                };
+                tracing::warn!(job = %job.key(), attempts, reason = hindrance.reason, "reconcile hindered");
+                Settlement {
+                    generation: job.generation,
+                    phase,
+                    reason: Some(hindrance.reason),
+                    resources: report.resources,
+                    attempts,
+                    reached: false,
+                    due_at: Some(later(moment.now, pause(attempts, longest))),
+                }
+            }
+        }
+    }
+
+    /// Takes away what the job made: the schedule first, then, once no task of it runs any more,
+    /// the rest. `None` when nothing is left.
+    async fn take_away(&self, job: &Job, moment: Moment) -> Option<Settlement> {
+        let unfinished = |reason: String, attempts: u32, wait: SignedDuration| Settlement {
+            generation: job.generation,
+            phase: Phase::Deleting,
+            reason: Some(reason),
+            resources: job.resources.clone(),
+            attempts,
+            reached: false,
+            due_at: Some(later(moment.now, wait)),
+        };
+        match self.try_take_away(job, moment).await {
+            Ok(0) => None,
+            Ok(tasks) => {
+                let reason = format!(
+                    "waiting for {tasks} task{} to end",
+                    if tasks == 1 { "" } else { "s" }
+                );
+                Some(unfinished(reason, 0, TASKS_PAUSE))
+            }
+            Err(error) => {
+                let attempts = job.attempts.saturating_add(1);
+                tracing::warn!(job = %job.key(), attempts, %error, "deletion hindered");
+                let wait = pause(attempts, LONGEST_PAUSE_PASSING);
+                Some(unfinished(error.to_string(), attempts, wait))
+            }
+        }
+    }
+
+    /// The number of tasks that have to end first; 0 when everything is gone.
+    async fn try_take_away(&self, job: &Job, moment: Moment) -> Result<usize> {
+        self.provisioner
+            .stop_schedule(job, &self.deployment)
+            .await?;
+        let names = Names::of(&self.deployment, &job.key());
+        let cluster = job.definition.cluster.as_deref().unwrap_or(&names.base);
+        let tasks = self.fleet.unfinished(cluster, &names.base).await?;
+        if !tasks.is_empty() {
+            if job.deletion.is_some_and(|deletion| deletion.stop_tasks) {
+                for task in &tasks {
+                    self.fleet
+                        .stop(cluster, task, "The job is being deleted")
+                        .await?;
+                }
+            }
+            return Ok(tasks.len());
+        }
+        let plan = plan(job, &self.deployment);
+        self.provisioner.remove(&plan, moment.deadline).await?;
+        Ok(0)
+    }
+
+    /// Reconciles a job whose new intent is stored: whatever comes of it, the request succeeded,
+    /// for what is not finished now the sweeper finishes. `stored` is the job as it was stored;
+    /// `None` when it is gone.
+    pub(super) async fn reconcile_stored(&self, stored: Job, moment: Moment) -> Option<Job> {
+        match self.reconcile(&stored.key(), moment).await {
+            Ok(Reconciled::Job(job)) => Some(*job),
+            Ok(Reconciled::Gone) => None,
+            Ok(Reconciled::Busy) => Some(stored),
+            Err(error) => {
+                log_failure(&stored.key(), &error);
+                Some(stored)
+            }
+        }
+    }
+}
+
+pub(super) fn log_failure(key: &JobKey, error: &Error) {
+    tracing::error!(job = %key, %error, "reconcile failed; the sweeper comes back to it");
+}
+
+fn pause(attempts: u32, longest: i64) -> SignedDuration {
+    let doubled = PAUSE
+        .as_secs()
+        .saturating_mul(1 << attempts.saturating_sub(1).min(16));
+    SignedDuration::from_secs(doubled.min(longest))
+}
+
+/// `at` and `duration`; the end of time is far enough.
+pub(super) fn later(at: Timestamp, duration: SignedDuration) -> Timestamp {
+    at.checked_add(duration).unwrap_or(Timestamp::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pause_doubles_up_to_its_longest() {
+        let seconds: Vec<i64> = [1, 2, 3, 10, 40, u32::MAX]
+            .map(|n| pause(n, 600).as_secs())
+            .to_vec();
+        assert_eq!(seconds, [30, 60, 120, 600, 600, 600]);
+    }
+}

@@ -1,0 +1,159 @@
+//! The history: runs and their logs.
+
+use jiff::Timestamp;
+
+use super::App;
+use super::jobs::checked_cursor;
+use crate::domain::console::log_stream_url;
+use crate::domain::ids::{JobKey, RunId};
+use crate::domain::job::MAIN_CONTAINER;
+use crate::domain::run::{Run, RunStatus, Trigger};
+use crate::error::{Error, Result};
+use crate::fleet::{LogLine, LogPosition};
+use crate::provision::names::{LOG_STREAM_PREFIX, Names};
+use crate::store::{RunFilter, encode_cursor};
+
+/// A run, of which job it is, and where the console shows its output.
+#[derive(Debug)]
+pub struct RunView {
+    pub job: JobKey,
+    pub run: Run,
+    pub console_url: String,
+}
+
+/// A page of runs.
+#[derive(Debug)]
+pub struct ListedRuns {
+    pub items: Vec<RunView>,
+    pub next: Option<String>,
+}
+
+/// Which runs a request wants.
+#[derive(Debug, Default)]
+pub struct RunsWanted {
+    pub status: Option<RunStatus>,
+    pub trigger: Option<Trigger>,
+    pub task_arn: Option<String>,
+    pub from: Option<Timestamp>,
+    pub to: Option<Timestamp>,
+    pub limit: usize,
+    pub cursor: Option<String>,
+}
+
+/// Which lines a request wants.
+#[derive(Debug)]
+pub struct LogsWanted {
+    /// From the end instead of from the beginning.
+    pub tail: bool,
+    pub limit: i32,
+    pub cursor: Option<String>,
+}
+
+impl App {
+    /// The runs of a job, newest first; those of a job that is gone as long as they are kept.
+    ///
+    /// Errors: `NotFound` for a job that never was or of which nothing is kept; `Invalid` for a
+    /// cursor of another list.
+    pub async fn run_list(&self, key: &JobKey, wanted: RunsWanted) -> Result<ListedRuns> {
+        // A cursor outside the bounds of its list is an error to DynamoDB.
+        let list = format!(
+            "runs/{key}/{}/{}",
+            wanted.from.map(RunId::second).unwrap_or_default(),
+            wanted.to.map(RunId::second).unwrap_or_default()
+        );
+        let after = wanted
+            .cursor
+            .map(|cursor| checked_cursor(&list, &cursor))
+            .transpose()?;
+        let filter = RunFilter {
+            status: wanted.status,
+            trigger: wanted.trigger,
+            task_arn: wanted.task_arn,
+            from: wanted.from,
+            to: wanted.to,
+        };
+        let empty = filter
+            .from
+            .zip(filter.to)
+            .is_some_and(|(from, to)| RunId::second(from) > RunId::second(to));
+        let page = if empty {
+            crate::store::Page {
+                items: Vec::new(),
+                last: None,
+            }
+        } else {
+            self.store
+                .run_list(key, &filter, after.as_deref(), wanted.limit)
+                .await?
+        };
+        if page.items.is_empty() && page.last.is_none() && self.store.job_get(key).await?.is_none()
+        {
+            let any = self
+                .store
+                .run_list(key, &RunFilter::default(), None, 1)
+                .await?;
+            if any.items.is_empty() {
+                return Err(Error::NotFound(format!("job `{}`", key.job)));
+            }
+        }
+        Ok(ListedRuns {
+            items: page
+                .items
+                .into_iter()
+                .map(|run| self.run_view(key, run))
+                .collect(),
+            next: page.last.map(|last| encode_cursor(&list, &last)),
+        })
+    }
+
+    /// Errors: `NotFound`.
+    pub async fn run_get(&self, key: &JobKey, id: &RunId) -> Result<RunView> {
+        let run = self.store.run_get(key, id).await?;
+        let run = run.ok_or_else(|| Error::NotFound(format!("run `{id}`")))?;
+        Ok(self.run_view(key, run))
+    }
+
+    /// Lines of the run's main container, and the cursor of the next ones: `None` once the run has
+    /// ended and its last line was told.
+    ///
+    /// Errors: `NotFound`; `Invalid` for a cursor of another list.
+    pub async fn run_logs(
+        &self,
+        key: &JobKey,
+        id: &RunId,
+        wanted: LogsWanted,
+    ) -> Result<(Vec<LogLine>, Option<String>)> {
+        let list = format!("logs/{key}/{id}");
+        let position = match wanted.cursor {
+            Some(cursor) => LogPosition::After(checked_cursor(&list, &cursor)?),
+            None if wanted.tail => LogPosition::Tail,
+            None => LogPosition::Start,
+        };
+        let run = self.run_get(key, id).await?.run;
+        let group = Names::of(&self.deployment, key).log_group;
+        let page = self
+            .fleet
+            .logs(&group, &stream(id), &position, wanted.limit)
+            .await?;
+        let next = page
+            .next
+            .filter(|_| !(page.at_end && run.status.is_final()));
+        Ok((page.lines, next.map(|token| encode_cursor(&list, &token))))
+    }
+
+    fn run_view(&self, key: &JobKey, run: Run) -> RunView {
+        let group = Names::of(&self.deployment, key).log_group;
+        let console_url = log_stream_url(&self.deployment, &group, &stream(&run.id));
+        RunView {
+            job: key.clone(),
+            run,
+            console_url,
+        }
+    }
+}
+
+/// The log stream of a run's main container. Source: Amazon ECS Developer Guide, "Send Amazon ECS
+/// logs to CloudWatch": `prefix/container/task-id`.
+fn stream(id: &RunId) -> String {
+    format!("{LOG_STREAM_PREFIX}/{MAIN_CONTAINER}/{}", id.task_id())
+}

@@ -1,0 +1,162 @@
+//! What the environment tells the functions; `template.yaml` sets it.
+
+use std::env;
+
+use crate::domain::deployment::{Deployment, Network};
+
+/// The environment, read once at start.
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub deployment: Deployment,
+    pub table: String,
+    /// SHA-256 of the administrator's token, 64 lower-case hexadecimal digits; the functions that
+    /// serve no requests have none.
+    pub admin_token_sha256: Option<String>,
+}
+
+/// A variable is missing or wrong: the deployment is broken, and the function can't start.
+#[derive(Debug, thiserror::Error)]
+#[error("environment variable {name} {problem}")]
+pub struct ConfigError {
+    name: &'static str,
+    problem: String,
+}
+
+impl Config {
+    /// Reads the environment of this process; the region is the one the AWS SDK found.
+    pub fn from_env(region: &str) -> Result<Config, ConfigError> {
+        Config::from_lookup(region, |name| env::var(name).ok())
+    }
+
+    /// Reads the variables through `lookup`.
+    pub fn from_lookup(
+        region: &str,
+        lookup: impl Fn(&str) -> Option<String>,
+    ) -> Result<Config, ConfigError> {
+        let given = |name: &'static str| lookup(name).filter(|value| !value.is_empty());
+        let required = |name: &'static str| {
+            given(name).ok_or(ConfigError {
+                name,
+                problem: "is not set".to_owned(),
+            })
+        };
+        let list = |name: &'static str| -> Vec<String> {
+            given(name)
+                .map(|value| {
+                    value
+                        .split(',')
+                        .map(|one| one.trim().to_owned())
+                        .filter(|one| !one.is_empty())
+                        .collect()
+                })
+                .unwrap_or_default()
+        };
+        let stack = required("CRONPLANE_STACK")?;
+        if !stack
+            .bytes()
+            .all(|one| one.is_ascii_alphanumeric() || one == b'-')
+        {
+            return Err(ConfigError {
+                name: "CRONPLANE_STACK",
+                problem: "must hold letters, digits and hyphens only".to_owned(),
+            });
+        }
+        let admin_token_sha256 = given("CRONPLANE_ADMIN_TOKEN_SHA256");
+        if let Some(hash) = &admin_token_sha256
+            && !(hash.len() == 64
+                && hash
+                    .bytes()
+                    .all(|one| one.is_ascii_digit() || (b'a'..=b'f').contains(&one)))
+        {
+            return Err(ConfigError {
+                name: "CRONPLANE_ADMIN_TOKEN_SHA256",
+                problem: "must be 64 lower-case hexadecimal digits".to_owned(),
+            });
+        }
+        let history_days = given("CRONPLANE_HISTORY_DAYS").map_or(Ok(400), |days| {
+            days.parse()
+                .ok()
+                .filter(|days| *days > 0)
+                .ok_or(ConfigError {
+                    name: "CRONPLANE_HISTORY_DAYS",
+                    problem: "must be a number of days".to_owned(),
+                })
+        })?;
+        Ok(Config {
+            deployment: Deployment {
+                stack,
+                partition: required("CRONPLANE_PARTITION")?,
+                region: region.to_owned(),
+                account: required("CRONPLANE_ACCOUNT_ID")?,
+                url_suffix: required("CRONPLANE_URL_SUFFIX")?,
+                public_url: required("CRONPLANE_PUBLIC_URL")?
+                    .trim_end_matches('/')
+                    .to_owned(),
+                default_network: Network {
+                    subnets: list("CRONPLANE_DEFAULT_SUBNETS"),
+                    security_groups: list("CRONPLANE_DEFAULT_SECURITY_GROUPS"),
+                    assign_public_ip: given("CRONPLANE_DEFAULT_PUBLIC_IP").as_deref()
+                        == Some("ENABLED"),
+                },
+                boundary_arn: required("CRONPLANE_BOUNDARY_ARN")?,
+                dead_letter_queue_arn: required("CRONPLANE_SCHEDULE_DLQ_ARN")?,
+                passable_roles: list("CRONPLANE_PASSABLE_ROLES"),
+                history_days,
+            },
+            table: required("CRONPLANE_TABLE")?,
+            admin_token_sha256,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn variables(name: &str) -> Option<String> {
+        let value = match name {
+            "CRONPLANE_STACK" => "cp",
+            "CRONPLANE_DEFAULT_SUBNETS" => "subnet-a, subnet-b,",
+            "CRONPLANE_DEFAULT_PUBLIC_IP" => "ENABLED",
+            "CRONPLANE_ADMIN_TOKEN_SHA256" => return Some("0f".repeat(32)),
+            "CRONPLANE_PUBLIC_URL" => "https://api.example.com/",
+            "CRONPLANE_PASSABLE_ROLES" | "CRONPLANE_DEFAULT_SECURITY_GROUPS" => "",
+            "CRONPLANE_HISTORY_DAYS" => return None,
+            _ => "x",
+        };
+        Some(value.to_owned())
+    }
+
+    #[test]
+    fn lists_are_split_and_the_url_has_no_slash_at_its_end() {
+        let config = Config::from_lookup("eu-west-1", variables).unwrap();
+        assert_eq!(
+            config.deployment.default_network.subnets,
+            ["subnet-a", "subnet-b"]
+        );
+        assert!(config.deployment.default_network.assign_public_ip);
+        assert!(config.deployment.passable_roles.is_empty());
+        assert_eq!(config.deployment.public_url, "https://api.example.com");
+        assert_eq!(config.deployment.history_days, 400);
+    }
+
+    #[test]
+    fn what_is_missing_or_wrong_is_named() {
+        for (name, value) in [
+            ("CRONPLANE_TABLE", ""),
+            ("CRONPLANE_STACK", "a_b"),
+            ("CRONPLANE_ADMIN_TOKEN_SHA256", "secret"),
+            ("CRONPLANE_HISTORY_DAYS", "0"),
+        ] {
+            let error = Config::from_lookup("eu-west-1", |asked| {
+                if asked == name {
+                    Some(value.to_owned())
+                } else {
+                    variables(asked)
+                }
+            })
+            .unwrap_err();
+            assert!(error.to_string().contains(name), "{error}");
+        }
+    }
+}
