@@ -4,6 +4,9 @@
 
 // Tests may stop at the first thing that is not as it should be.
 #![cfg_attr(
+    test,
+    expect(clippy::unwrap_used, clippy::expect_used, reason = "tests may panic")
+)]
 
 pub mod app;
 pub mod config;
@@ -11,6 +14,7 @@ pub mod domain;
 pub mod error;
 pub mod events;
 pub mod fleet;
+pub mod http;
 pub mod provision;
 pub mod store;
 pub mod telemetry;

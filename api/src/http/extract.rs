@@ -1,0 +1,247 @@
+//! What handlers take from a request, with our own answers when it is wrong.
+
+use axum::body::{Body, to_bytes};
+use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, header};
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::problem::Problem;
+use crate::domain::ids::{JobKey, JobName, RunId, TeamName};
+use crate::domain::violation::{Violation, ViolationCode};
+
+/// The largest body that is taken.
+const BODY_MAX: usize = 256 * 1024;
+
+/// A JSON body of at most 256 KiB.
+pub(super) struct JsonBody(pub(super) Value);
+
+impl<S: Send + Sync> FromRequest<S> for JsonBody {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &S) -> Result<JsonBody, Problem> {
+        if !is_json(request.headers()) {
+            return Err(Problem::unsupported_media_type(
+                "send the body as JSON, with `Content-Type: application/json`",
+            ));
+        }
+        let bytes = body_bytes(request.into_body()).await?;
+        serde_json::from_slice(&bytes)
+            .map(JsonBody)
+            .map_err(|error| Problem::bad_request(format!("the body is not JSON: {error}")))
+    }
+}
+
+/// No body, or an empty JSON object: an operation without parameters takes no others.
+pub(super) struct NoBody;
+
+impl<S: Send + Sync> FromRequest<S> for NoBody {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &S) -> Result<NoBody, Problem> {
+        let bytes = body_bytes(request.into_body()).await?;
+        match &*bytes.trim_ascii() {
+            b"" | b"{}" => Ok(NoBody),
+            _ => Err(Problem::bad_request("this operation takes no body")),
+        }
+    }
+}
+
+async fn body_bytes(body: Body) -> Result<bytes::Bytes, Problem> {
+    to_bytes(body, BODY_MAX)
+        .await
+        .map_err(|_| Problem::payload_too_large(format!("a body has at most {BODY_MAX} bytes")))
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let Some(value) = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+    else {
+        return false;
+    };
+    let essence = value
+        .split(';')
+        .next()
+        .unwrap_or_default()
+        .trim()
+        .to_ascii_lowercase();
+    essence == "application/json"
+        || (essence.starts_with("application/") && essence.ends_with("+json"))
+}
+
+/// The team in the path.
+pub(super) struct TeamPath(pub(super) TeamName);
+
+impl<S: Send + Sync> FromRequestParts<S> for TeamPath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<TeamPath, Problem> {
+        let Path(team) = path::<String, S>(parts, state).await?;
+        team_name(&team).map(TeamPath)
+    }
+}
+
+/// The job in the path.
+pub(super) struct JobPath(pub(super) JobKey);
+
+impl<S: Send + Sync> FromRequestParts<S> for JobPath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<JobPath, Problem> {
+        let Path((team, job)) = path::<(String, String), S>(parts, state).await?;
+        job_key(&team, &job).map(JobPath)
+    }
+}
+
+/// The run in the path.
+pub(super) struct RunPath(pub(super) JobKey, pub(super) RunId);
+
+impl<S: Send + Sync> FromRequestParts<S> for RunPath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<RunPath, Problem> {
+        let Path((team, job, run)) = path::<(String, String, String), S>(parts, state).await?;
+        let key = job_key(&team, &job)?;
+        let id = RunId::parse(&run)
+            .ok_or_else(|| Problem::not_found(format!("run `{run}` does not exist")))?;
+        Ok(RunPath(key, id))
+    }
+}
+
+async fn path<T, S>(parts: &mut Parts, state: &S) -> Result<Path<T>, Problem>
+where
+    T: serde::de::DeserializeOwned + Send,
+    S: Send + Sync,
+{
+    Path::<T>::from_request_parts(parts, state)
+        .await
+        .map_err(|_| Problem::not_found(format!("there is nothing at {}", parts.uri.path())))
+}
+
+/// A name that can't be one names nothing.
+fn team_name(team: &str) -> Result<TeamName, Problem> {
+    TeamName::parse(team).map_err(|why| {
+        Problem::not_found(format!("team `{team}` does not exist: a team's name {why}"))
+    })
+}
+
+fn job_key(team: &str, job: &str) -> Result<JobKey, Problem> {
+    let team = team_name(team)?;
+    let job = JobName::parse(job).map_err(|why| {
+        Problem::not_found(format!("job `{job}` does not exist: a job's name {why}"))
+    })?;
+    Ok(JobKey::new(team, job))
+}
+
+/// The query parameters, each to be asked for; what nobody asked for is a mistake that is told, as
+/// a filter that is misspelt must not quietly filter nothing.
+pub(super) struct Params {
+    given: Vec<(String, String)>,
+    known: Vec<&'static str>,
+    violations: Vec<Violation>,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Params {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Params, Problem> {
+        let Query(given) = Query::<Vec<(String, String)>>::from_request_parts(parts, state)
+            .await
+            .map_err(|_| Problem::bad_request("the query string can't be read"))?;
+        Ok(Params {
+            given,
+            known: Vec::new(),
+            violations: Vec::new(),
+        })
+    }
+}
+
+impl Params {
+    /// The text of the parameter `name`.
+    pub(super) fn text(&mut self, name: &'static str) -> Option<String> {
+        self.known.push(name);
+        let mut values = self.given.extract_if(.., |(given, _)| given == name);
+        let first = values.next().map(|(_, value)| value);
+        let repeated = values.next().is_some();
+        drop(values);
+        if repeated {
+            self.wrong(name, ViolationCode::Duplicate, "is given more than once");
+        }
+        first
+    }
+
+    /// The number `name`, from 1 to `max`.
+    pub(super) fn count(&mut self, name: &'static str, max: i32) -> Option<i32> {
+        let text = self.text(name)?;
+        match text.parse::<i32>() {
+            Ok(number) if (1..=max).contains(&number) => Some(number),
+            _ => {
+                let detail = format!("must be a number from 1 to {max}");
+                self.wrong(name, ViolationCode::Range, detail);
+                None
+            }
+        }
+    }
+
+    pub(super) fn flag(&mut self, name: &'static str) -> bool {
+        match self.text(name).as_deref() {
+            None | Some("false") => false,
+            Some("true" | "") => true,
+            Some(_) => {
+                self.wrong(name, ViolationCode::Format, "must be true or false");
+                false
+            }
+        }
+    }
+
+    pub(super) fn time(&mut self, name: &'static str) -> Option<Timestamp> {
+        let text = self.text(name)?;
+        let time = text.parse().ok();
+        if time.is_none() {
+            let detail = "must be a time in RFC 3339, such as 2026-11-23T14:00:00Z";
+            self.wrong(name, ViolationCode::Format, detail);
+        }
+        time
+    }
+
+    /// One of `all`, by its name.
+    pub(super) fn one_of<T: Copy>(
+        &mut self,
+        name: &'static str,
+        all: &[T],
+        name_of: impl Fn(T) -> &'static str,
+    ) -> Option<T> {
+        let text = self.text(name)?;
+        let found = all.iter().copied().find(|one| name_of(*one) == text);
+        if found.is_none() {
+            let names: Vec<&str> = all.iter().map(|one| name_of(*one)).collect();
+            let detail = format!("must be one of {}", names.join(", "));
+            self.wrong(name, ViolationCode::NotAllowed, detail);
+        }
+        found
+    }
+
+    pub(super) fn wrong(&mut self, name: &str, code: ViolationCode, detail: impl Into<String>) {
+        self.violations.push(Violation::new(name, code, detail));
+    }
+
+    /// Everything that was wrong, if anything was.
+    pub(super) fn finish(mut self) -> Result<(), Problem> {
+        let known = self.known.join("`, `");
+        for (name, _) in std::mem::take(&mut self.given) {
+            let detail = if known.is_empty() {
+                "this operation takes no parameters".to_owned()
+            } else {
+                format!("is not known here; known are `{known}`")
+            };
+            self.wrong(&name, ViolationCode::UnknownField, detail);
+        }
+        if self.violations.is_empty() {
+            Ok(())
+        } else {
+            Err(Problem::of_violations(self.violations))
+        }
+    }
+}

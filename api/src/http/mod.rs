@@ -1,0 +1,137 @@
+//! The REST API.
+
+mod auth;
+mod extract;
+mod jobs;
+pub mod openapi;
+mod problem;
+mod runs;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::{HeaderValue, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::get;
+use jiff::Timestamp;
+use lambda_http::request::RequestContext;
+use tower_http::catch_panic::CatchPanicLayer;
+use tracing::Instrument as _;
+use uuid::Uuid;
+
+use crate::app::{App, Moment};
+use auth::AdminToken;
+use problem::Problem;
+
+/// What a request may take, well inside the 30 s of API Gateway and the 29 s of the function.
+const REQUEST_TIME: Duration = Duration::from_secs(20);
+
+/// What the handlers share.
+#[derive(Clone)]
+struct Api {
+    app: Arc<App>,
+    admin: AdminToken,
+    document: Arc<str>,
+}
+
+impl Api {
+    /// The time of this request.
+    fn moment(&self) -> Moment {
+        Moment {
+            now: Timestamp::now(),
+            deadline: tokio::time::Instant::now() + REQUEST_TIME,
+        }
+    }
+}
+
+/// The whole API over `app`. `admin_token_sha256` is the hash of the token that every `/v1` path
+/// asks for, 64 hexadecimal digits; without one nobody gets in.
+pub fn router(app: App, admin_token_sha256: Option<&str>) -> Router {
+    let (v1, document) = openapi::routes().split_for_parts();
+    let document: Arc<str> = document.to_json().unwrap_or_default().into();
+    let api = Api {
+        app: Arc::new(app),
+        admin: AdminToken::from_hex(admin_token_sha256),
+        document,
+    };
+    let v1 = v1
+        .fallback(unknown_path)
+        .method_not_allowed_fallback(method_not_allowed)
+        .layer(middleware::from_fn_with_state(
+            api.clone(),
+            auth::require_admin,
+        ));
+    Router::new()
+        .nest("/v1", v1)
+        .route("/openapi.json", get(document_json))
+        .route("/healthz", get(healthz))
+        .fallback(unknown_path)
+        .method_not_allowed_fallback(method_not_allowed)
+        .layer(CatchPanicLayer::custom(|_| {
+            Problem::internal().into_response()
+        }))
+        .layer(middleware::from_fn(finish))
+        .with_state(api)
+}
+
+async fn document_json(State(api): State<Api>) -> Response {
+    (
+        [(header::CONTENT_TYPE, "application/json")],
+        api.document.to_string(),
+    )
+        .into_response()
+}
+
+async fn healthz() -> &'static str {
+    "ok\n"
+}
+
+async fn unknown_path(request: Request) -> Problem {
+    Problem::not_found(format!("there is nothing at {}", request.uri().path()))
+}
+
+async fn method_not_allowed(request: Request) -> Problem {
+    Problem::method_not_allowed(format!(
+        "{} does not take {}",
+        request.uri().path(),
+        request.method()
+    ))
+}
+
+/// Gives every request an id, logs it once, and completes a problem's body.
+async fn finish(request: Request, next: Next) -> Response {
+    let id = match request.extensions().get::<RequestContext>() {
+        Some(RequestContext::ApiGatewayV2(context)) => context.request_id.clone(),
+        _ => None,
+    };
+    let id = id.unwrap_or_else(|| Uuid::new_v4().to_string());
+    let method = request.method().clone();
+    let path = request.uri().path().to_owned();
+    let span = tracing::info_span!("request", request_id = id, %method, path);
+    async move {
+        let started = std::time::Instant::now();
+        let mut response = next.run(request).await;
+        if let Some(problem) = response.extensions_mut().remove::<Problem>() {
+            response = problem.complete(&path, &id, response);
+        }
+        if let Ok(value) = HeaderValue::from_str(&id) {
+            response.headers_mut().insert("x-request-id", value);
+        }
+        // What a team's jobs are is nobody else's: no cache on the way keeps an answer.
+        response
+            .headers_mut()
+            .entry(header::CACHE_CONTROL)
+            .or_insert(HeaderValue::from_static("no-store"));
+        tracing::info!(
+            status = response.status().as_u16(),
+            milliseconds = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+            "answered"
+        );
+        response
+    }
+    .instrument(span)
+    .await
+}

@@ -1,0 +1,63 @@
+//! Routes and the OpenAPI document, from one description.
+
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::{Modify, OpenApi};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::{Api, jobs, runs};
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Cronplane",
+        description = "Scheduled containers on AWS Fargate: post a job, and Cronplane provisions \
+                       the Fargate plumbing, starts it on its schedule, tells you when it fails \
+                       and keeps the history of its runs.",
+        license(name = "Apache-2.0", identifier = "Apache-2.0"),
+    ),
+    servers((url = "/v1", description = "This deployment")),
+    security(("token" = [])),
+    tags(
+        (name = "jobs", description = "What runs, where and when"),
+        (name = "runs", description = "The history: what ran, how it ended, what it wrote"),
+    ),
+    modifiers(&Token),
+)]
+struct Document;
+
+struct Token;
+
+impl Modify for Token {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let scheme = HttpBuilder::new()
+            .scheme(HttpAuthScheme::Bearer)
+            .description(Some("The administrator's token"))
+            .build();
+        document
+            .components
+            .get_or_insert_default()
+            .add_security_scheme("token", SecurityScheme::Http(scheme));
+    }
+}
+
+/// Everything below `/v1`.
+pub(super) fn routes() -> OpenApiRouter<Api> {
+    OpenApiRouter::with_openapi(Document::openapi())
+        .routes(routes!(jobs::create, jobs::list))
+        .routes(routes!(jobs::get, jobs::delete))
+        .routes(routes!(jobs::pause))
+        .routes(routes!(jobs::resume))
+        .routes(routes!(jobs::notification_test))
+        .routes(routes!(runs::list))
+        .routes(routes!(runs::get))
+        .routes(routes!(runs::logs))
+}
+
+/// The OpenAPI document, as JSON with two spaces and a line feed at its end.
+///
+/// Errors: only if the document can't be written as JSON.
+pub fn document() -> Result<String, serde_json::Error> {
+    let document = routes().into_openapi();
+    Ok(document.to_pretty_json()? + "\n")
+}

@@ -1,0 +1,121 @@
+//! The one binary behind all functions: its role is the name of the handler.
+//!
+//! | `_HANDLER` | role |
+//! |---|---|
+//! | `http` | the API, behind API Gateway |
+//! | `events` | task events from SQS into the history |
+//! | `sweep` | every minute: what is unfinished |
+//!
+//! Where there is no Lambda runtime it serves the API on `CRONPLANE_LISTEN`, 127.0.0.1:8080 if
+//! that is not set.
+
+use std::env;
+use std::time::Duration;
+
+use aws_config::BehaviorVersion;
+use aws_config::retry::RetryConfig;
+use aws_config::timeout::TimeoutConfig;
+use aws_lambda_events::sqs::SqsEvent;
+use cronplane::app::{App, Moment};
+use cronplane::config::Config;
+use cronplane::fleet::Fleet;
+use cronplane::provision::{Clients, Provisioner};
+use cronplane::store::Store;
+use cronplane::{events, http, telemetry};
+use jiff::Timestamp;
+use lambda_http::lambda_runtime::{self, LambdaEvent, service_fn};
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+type AnyError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Left of a function's time for what comes after a sweep.
+const RESERVE: Duration = Duration::from_secs(5);
+
+#[tokio::main]
+async fn main() -> Result<(), AnyError> {
+    telemetry::init();
+    let shared = aws_config::defaults(BehaviorVersion::latest())
+        // A call that hangs must not take the whole request with it.
+        .timeout_config(
+            TimeoutConfig::builder()
+                .connect_timeout(Duration::from_secs(2))
+                .operation_attempt_timeout(Duration::from_secs(6))
+                .operation_timeout(Duration::from_secs(15))
+                .build(),
+        )
+        .retry_config(RetryConfig::standard().with_max_attempts(3))
+        .load()
+        .await;
+    let region = shared
+        .region()
+        .ok_or("no AWS region is set")?
+        .as_ref()
+        .to_owned();
+    let config = Config::from_env(&region)?;
+    let ecs = aws_sdk_ecs::Client::new(&shared);
+    let logs = aws_sdk_cloudwatchlogs::Client::new(&shared);
+    let app = App {
+        store: Store::new(aws_sdk_dynamodb::Client::new(&shared), config.table),
+        provisioner: Provisioner::new(Clients {
+            ecs: ecs.clone(),
+            events: aws_sdk_eventbridge::Client::new(&shared),
+            iam: aws_sdk_iam::Client::new(&shared),
+            logs: logs.clone(),
+            sns: aws_sdk_sns::Client::new(&shared),
+        }),
+        fleet: Fleet::new(ecs, logs),
+        deployment: config.deployment,
+    };
+    let admin = config.admin_token_sha256;
+    if env::var_os("AWS_LAMBDA_RUNTIME_API").is_none() {
+        return serve(app, admin.as_deref()).await;
+    }
+    match env::var("_HANDLER").unwrap_or_default().as_str() {
+        "http" => lambda_http::run(http::router(app, admin.as_deref())).await,
+        "events" => lambda_runtime::run(service_fn(|event| apply(&app, event))).await,
+        "sweep" => lambda_runtime::run(service_fn(|event| sweep(&app, event))).await,
+        other => Err(format!("the handler must be http, events or sweep, not `{other}`").into()),
+    }
+}
+
+async fn apply(app: &App, event: LambdaEvent<SqsEvent>) -> Result<Value, AnyError> {
+    let response = events::apply_batch(app, event.payload, Timestamp::now()).await;
+    Ok(serde_json::to_value(response)?)
+}
+
+async fn sweep(app: &App, event: LambdaEvent<Value>) -> Result<Value, AnyError> {
+    let time = event
+        .context
+        .deadline()
+        .duration_since(std::time::SystemTime::now());
+    let deadline = Instant::now() + time.unwrap_or_default().saturating_sub(RESERVE);
+    let swept = app
+        .sweep(Moment {
+            now: Timestamp::now(),
+            deadline,
+        })
+        .await?;
+    tracing::info!(
+        jobs = swept.jobs,
+        runs = swept.runs,
+        failures = swept.failures,
+        "swept"
+    );
+    Ok(json!({"jobs": swept.jobs, "runs": swept.runs, "failures": swept.failures}))
+}
+
+/// The API on a port, for quick work.
+async fn serve(app: App, admin: Option<&str>) -> Result<(), AnyError> {
+    let address = env::var("CRONPLANE_LISTEN").unwrap_or_else(|_| "127.0.0.1:8080".to_owned());
+    let listener = tokio::net::TcpListener::bind(&address).await?;
+    tracing::info!(address, "serving");
+    axum::serve(listener, http::router(app, admin))
+        .with_graceful_shutdown(async {
+            if let Err(error) = tokio::signal::ctrl_c().await {
+                tracing::error!(%error, "signals can't be waited for");
+            }
+        })
+        .await?;
+    Ok(())
+}
