@@ -7,9 +7,8 @@ use uuid::Uuid;
 use super::reconcile::later;
 use super::{App, Moment};
 use crate::domain::ids::{JobKey, TeamName};
-use crate::domain::job::{Deletion, Job, JobDefinition, Phase};
+use crate::domain::job::{Deletion, Job, JobDefinition, Phase, Subscription};
 use crate::error::{Error, Result};
-use crate::provision::Subscription;
 use crate::store::{decode_cursor, encode_cursor};
 
 /// When the sweeper looks after a job whose maker died before it had the lease.

@@ -192,3 +192,20 @@ pub struct LastRun {
     pub stopped: u8,
     pub version: i64,
 }
+
+/// A subscriber and what SNS says of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subscription {
+    pub subscriber: Subscriber,
+    pub state: SubscriptionState,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SubscriptionState {
+    /// SNS waits for the subscriber's confirmation; nothing is delivered until then.
+    Pending,
+    Confirmed,
+    /// SNS knows no such subscription: it was never made, it ran out unconfirmed, or the
+    /// subscriber ended it.
+    Missing,
+}

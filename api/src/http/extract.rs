@@ -41,7 +41,7 @@ impl<S: Send + Sync> FromRequest<S> for NoBody {
 
     async fn from_request(request: Request, _: &S) -> Result<NoBody, Problem> {
         let bytes = body_bytes(request.into_body()).await?;
-        match &*bytes.trim_ascii() {
+        match bytes.trim_ascii() {
             b"" | b"{}" => Ok(NoBody),
             _ => Err(Problem::bad_request("this operation takes no body")),
         }

@@ -13,9 +13,8 @@ use super::Api;
 use super::extract::{JobPath, JsonBody, NoBody, Params, TeamPath};
 use super::problem::{CommonProblems, Problem};
 use crate::app::JobView;
-use crate::domain::job::{self, Deletion, Job};
+use crate::domain::job::{self, Deletion, Job, SubscriptionState};
 use crate::domain::run::Trigger;
-use crate::provision::SubscriptionState;
 
 const LIMIT_DEFAULT: i32 = 50;
 const LIMIT_MAX: i32 = 100;

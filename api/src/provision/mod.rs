@@ -23,11 +23,9 @@ use futures::future::join_all;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::domain::deployment::Deployment;
-use crate::domain::job::{Job, ResourceKind, ResourceState, ResourceStatus};
+use crate::domain::job::{Job, ResourceKind, ResourceState, ResourceStatus, Subscription};
 use crate::domain::violation::{Violation, ViolationCode};
 use crate::error::{AwsFault, Error, Result};
-
-pub use topic::{Subscription, SubscriptionState};
 
 /// The clients of the services in which the resources live.
 #[derive(Clone, Debug)]

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::tags::Tags;
 use super::{Clients, Context, Made, Resource};
-use crate::domain::job::{ResourceKind, Subscriber};
+use crate::domain::job::{ResourceKind, Subscriber, Subscription, SubscriptionState};
 use crate::error::{Error, Result, says};
 
 /// What SNS gives as the ARN of a subscription that nobody confirmed yet.
@@ -22,23 +22,6 @@ pub(super) struct Topic {
     policy: String,
     subscribers: Vec<Subscriber>,
     tags: Tags,
-}
-
-/// A subscriber and what SNS says of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Subscription {
-    pub subscriber: Subscriber,
-    pub state: SubscriptionState,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SubscriptionState {
-    /// SNS waits for the subscriber's confirmation; nothing is delivered until then.
-    Pending,
-    Confirmed,
-    /// SNS knows no such subscription: it was never made, it ran out unconfirmed, or the
-    /// subscriber ended it.
-    Missing,
 }
 
 impl Topic {
