@@ -65,14 +65,14 @@ pub enum FaultKind {
     Rejected,
 }
 
-const THROTTLING_CODES: [&str; 8] = [
+/// A quota that is used up (`LimitExceeded...`) is not among them: waiting does not mend it.
+const THROTTLING_CODES: [&str; 7] = [
     "ThrottlingException",
     "Throttling",
     "ThrottledException",
     "TooManyRequestsException",
     "RequestLimitExceeded",
     "ProvisionedThroughputExceededException",
-    "LimitExceededException",
     "RequestThrottled",
 ];
 const DENIED_CODES: [&str; 4] = [
@@ -161,8 +161,6 @@ where
 }
 
 fn kind_of(code: &str, message: Option<&str>) -> FaultKind {
-    // IAM's quota of roles has the code of a throttle elsewhere; waiting does not mend it, but a
-    // person may, and then the same again succeeds.
     if THROTTLING_CODES.contains(&code) {
         FaultKind::Throttled
     } else if DENIED_CODES.contains(&code)

@@ -25,7 +25,6 @@ use cronplane::{events, http, telemetry};
 use jiff::Timestamp;
 use lambda_http::lambda_runtime::{self, LambdaEvent, service_fn};
 use serde_json::{Value, json};
-use tokio::time::Instant;
 
 type AnyError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -67,12 +66,15 @@ async fn main() -> Result<(), AnyError> {
         fleet: Fleet::new(ecs, logs),
         deployment: config.deployment,
     };
-    let admin = config.admin_token_sha256;
+    // Only the functions that serve requests have it.
+    let admin = config
+        .admin_token_sha256
+        .ok_or("CRONPLANE_ADMIN_TOKEN_SHA256 is not set");
     if env::var_os("AWS_LAMBDA_RUNTIME_API").is_none() {
-        return serve(app, admin.as_deref()).await;
+        return serve(http::router(app, &admin?)).await;
     }
     match env::var("_HANDLER").unwrap_or_default().as_str() {
-        "http" => lambda_http::run(http::router(app, admin.as_deref())).await,
+        "http" => lambda_http::run(http::router(app, &admin?)).await,
         "events" => lambda_runtime::run(service_fn(|event| apply(&app, event))).await,
         "sweep" => lambda_runtime::run(service_fn(|event| sweep(&app, event))).await,
         other => Err(format!("the handler must be http, events or sweep, not `{other}`").into()),
@@ -89,13 +91,8 @@ async fn sweep(app: &App, event: LambdaEvent<Value>) -> Result<Value, AnyError> 
         .context
         .deadline()
         .duration_since(std::time::SystemTime::now());
-    let deadline = Instant::now() + time.unwrap_or_default().saturating_sub(RESERVE);
-    let swept = app
-        .sweep(Moment {
-            now: Timestamp::now(),
-            deadline,
-        })
-        .await?;
+    let time = time.unwrap_or_default().saturating_sub(RESERVE);
+    let swept = app.sweep(Moment::begin(time)).await?;
     tracing::info!(
         jobs = swept.jobs,
         runs = swept.runs,
@@ -106,11 +103,11 @@ async fn sweep(app: &App, event: LambdaEvent<Value>) -> Result<Value, AnyError> 
 }
 
 /// The API on a port, for quick work.
-async fn serve(app: App, admin: Option<&str>) -> Result<(), AnyError> {
+async fn serve(router: axum::Router) -> Result<(), AnyError> {
     let address = env::var("CRONPLANE_LISTEN").unwrap_or_else(|_| "127.0.0.1:8080".to_owned());
     let listener = tokio::net::TcpListener::bind(&address).await?;
     tracing::info!(address, "serving");
-    axum::serve(listener, http::router(app, admin))
+    axum::serve(listener, router)
         .with_graceful_shutdown(async {
             if let Err(error) = tokio::signal::ctrl_c().await {
                 tracing::error!(%error, "signals can't be waited for");

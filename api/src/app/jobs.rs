@@ -1,7 +1,10 @@
 //! Jobs: create, look at, pause, resume, delete, test the notifications.
 
+use std::time::Duration;
+
 use jiff::SignedDuration;
 use serde_json::Value;
+use tokio::time::timeout_at;
 use uuid::Uuid;
 
 use super::reconcile::later;
@@ -14,6 +17,8 @@ use crate::store::{decode_cursor, encode_cursor};
 /// When the sweeper looks after a job whose maker died before it had the lease.
 const GRACE: SignedDuration = SignedDuration::from_secs(60);
 const NEXT_STARTS: usize = 5;
+/// What asking SNS may take beyond a request's deadline, which a reconcile can have used up.
+const SUBSCRIPTIONS_TIME: Duration = Duration::from_secs(3);
 
 /// A job and what is computed or looked up for an answer.
 #[derive(Debug)]
@@ -160,9 +165,14 @@ impl App {
     }
 
     async fn view_with_subscriptions(&self, job: Job, moment: Moment) -> JobView {
-        let subscriptions = match self.provisioner.subscriptions(&job, &self.deployment).await {
-            Ok(subscriptions) => Some(subscriptions),
-            Err(error) => {
+        let asked = self.provisioner.subscriptions(&job, &self.deployment);
+        let subscriptions = match timeout_at(moment.deadline + SUBSCRIPTIONS_TIME, asked).await {
+            Ok(Ok(subscriptions)) => Some(subscriptions),
+            Err(_) => {
+                tracing::warn!(job = %job.key(), "subscriptions unknown: out of time");
+                None
+            }
+            Ok(Err(error)) => {
                 // The topic of a job that is not there yet has none, and an answer about the job
                 // does not fail for SNS's sake: they are shown as unknown.
                 tracing::warn!(job = %job.key(), %error, "subscriptions unknown");

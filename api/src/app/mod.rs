@@ -6,6 +6,8 @@ mod reconcile;
 mod runs;
 mod sweep;
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use tokio::time::Instant;
 
@@ -34,4 +36,15 @@ pub struct Moment {
     pub now: Timestamp,
     /// When the caller must have its answer.
     pub deadline: Instant,
+}
+
+impl Moment {
+    /// This moment, to the millisecond as AWS tells times too, and `time` from it.
+    pub fn begin(time: Duration) -> Moment {
+        let now = Timestamp::now();
+        Moment {
+            now: Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now),
+            deadline: Instant::now() + time,
+        }
+    }
 }

@@ -16,7 +16,6 @@ use axum::http::{HeaderValue, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
-use jiff::Timestamp;
 use lambda_http::request::RequestContext;
 use tower_http::catch_panic::CatchPanicLayer;
 use tracing::Instrument as _;
@@ -40,16 +39,13 @@ struct Api {
 impl Api {
     /// The time of this request.
     fn moment(&self) -> Moment {
-        Moment {
-            now: Timestamp::now(),
-            deadline: tokio::time::Instant::now() + REQUEST_TIME,
-        }
+        Moment::begin(REQUEST_TIME)
     }
 }
 
 /// The whole API over `app`. `admin_token_sha256` is the hash of the token that every `/v1` path
-/// asks for, 64 hexadecimal digits; without one nobody gets in.
-pub fn router(app: App, admin_token_sha256: Option<&str>) -> Router {
+/// asks for, 64 hexadecimal digits; with anything else nobody gets in.
+pub fn router(app: App, admin_token_sha256: &str) -> Router {
     let (v1, document) = openapi::routes().split_for_parts();
     let document: Arc<str> = document.to_json().unwrap_or_default().into();
     let api = Api {

@@ -58,7 +58,15 @@ impl Store {
             .send()
             .await
             .map_err(|error| Error::aws("dynamodb:Query", error))?;
-        page.items().iter().map(read_due).collect()
+        let items = page.items().iter().filter_map(|item| match read_due(item) {
+            Ok(due) => Some(due),
+            // One entry that can't be read must not keep the sweep from all others.
+            Err(error) => {
+                tracing::error!(%error, "an entry of the index is passed over");
+                None
+            }
+        });
+        Ok(items.collect())
     }
 }
 
