@@ -1,0 +1,941 @@
+"""Conformance: the local cloud does what AWS does, in what Cronplane rests on. One test for each mend.
+
+Most tests talk to a local cloud of their own. Those about time call the mended functions of MiniStack
+in this process, with a clock of their own.
+"""
+
+import datetime
+import io
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+import uuid
+import zipfile
+
+import pytest
+from botocore.exceptions import ClientError
+from conftest import ACCOUNT, REGION, ROOT, LocalCloud, eventually
+
+ROLE = f"arn:aws:iam::{ACCOUNT}:role/events"
+NETWORK = {"awsvpcConfiguration": {"subnets": ["subnet-1"], "assignPublicIp": "DISABLED"}}
+RULE_NETWORK = {"awsvpcConfiguration": {"Subnets": ["subnet-1"], "AssignPublicIp": "DISABLED"}}
+RFC3339_MILLISECONDS = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$")
+
+
+def unique(prefix):
+    return f"{prefix}-{uuid.uuid4().hex[:8]}"
+
+
+def refused(call, code, **parameters):
+    with pytest.raises(ClientError) as caught:
+        call(**parameters)
+    assert caught.value.response["Error"]["Code"] == code
+    return caught.value.response["Error"]["Message"]
+
+
+# --- Helpers over the cloud ---------------------------------------------------------------------
+
+class Aws:
+    """The services of the local cloud, and a queue for the task events of each family."""
+
+    def __init__(self, cloud):
+        for service in ("ecs", "events", "sqs", "logs", "sns", "scheduler", "s3", "cloudformation"):
+            setattr(self, service, cloud.client(service))
+        self.log_group = "/tests"
+        self.logs.create_log_group(logGroupName=self.log_group)
+
+    def cluster(self):
+        return self.ecs.create_cluster(clusterName=unique("cluster"))["cluster"]
+
+    def queue(self):
+        url = self.sqs.create_queue(QueueName=unique("queue"))["QueueUrl"]
+        return Queue(self.sqs, url)
+
+    def definition(self, *command, family=None, tags=(), sidecars=(), **main):
+        container = {
+            "name": "main", "image": "busybox:1", "command": list(command), "stopTimeout": 2,
+            "logConfiguration": {"logDriver": "awslogs", "options": {
+                "awslogs-group": self.log_group, "awslogs-region": REGION, "awslogs-stream-prefix": "run"}},
+            **main,
+        }
+        return self.ecs.register_task_definition(
+            family=family or unique("family"), requiresCompatibilities=["FARGATE"], networkMode="awsvpc",
+            cpu="256", memory="512", containerDefinitions=[container, *sidecars], tags=list(tags),
+        )["taskDefinition"]
+
+    def watch(self, definition):
+        """A queue for the events of this family's tasks."""
+        queue = self.queue()
+        family = definition["taskDefinitionArn"].rsplit(":", 1)[0]
+        self.rule_to(queue.arn, {
+            "source": ["aws.ecs"], "detail-type": ["ECS Task State Change"],
+            "detail": {"taskDefinitionArn": [{"prefix": f"{family}:"}]},
+        })
+        return queue
+
+    def rule_to(self, target_arn, pattern, **target):
+        name = unique("rule")
+        self.events.put_rule(Name=name, EventPattern=json.dumps(pattern))
+        self.events.put_targets(Rule=name, Targets=[{"Id": "main", "Arn": target_arn, **target}])
+        return name
+
+    def run(self, cluster, definition, **parameters):
+        answer = self.ecs.run_task(
+            cluster=cluster["clusterName"], taskDefinition=definition["taskDefinitionArn"], launchType="FARGATE",
+            **{"networkConfiguration": NETWORK, **parameters})
+        return answer["tasks"][0]
+
+    def task(self, task):
+        return self.ecs.describe_tasks(cluster=task["clusterArn"], tasks=[task["taskArn"]])["tasks"][0]
+
+    def until(self, task, status):
+        return eventually(lambda: (now := self.task(task))["lastStatus"] == status and now, timeout=20)
+
+    def log_lines(self, task):
+        stream = f"run/main/{task['taskArn'].rsplit('/', 1)[-1]}"
+        events = self.logs.get_log_events(logGroupName=self.log_group, logStreamName=stream)["events"]
+        return [event["message"] for event in events]
+
+
+class Queue:
+    def __init__(self, sqs, url):
+        self.sqs, self.url = sqs, url
+        self.arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+
+    def next(self, timeout=20):
+        """The next message as (body, attributes); the queue is asked every half second."""
+        def receive():
+            return self.sqs.receive_message(QueueUrl=self.url, MessageAttributeNames=["All"]).get("Messages")
+
+        message = eventually(receive, timeout)[0]
+        self.sqs.delete_message(QueueUrl=self.url, ReceiptHandle=message["ReceiptHandle"])
+        attributes = message.get("MessageAttributes", {})
+        return message["Body"], {name: value["StringValue"] for name, value in attributes.items()}
+
+    def event(self, timeout=20):
+        return json.loads(self.next(timeout)[0])
+
+    def task_events(self):
+        """The details of a task's events, up to the one that says STOPPED."""
+        details = []
+        while not details or details[-1]["lastStatus"] != "STOPPED":
+            details.append(self.event()["detail"])
+        return details
+
+    def is_empty(self):
+        names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+        counts = self.sqs.get_queue_attributes(QueueUrl=self.url, AttributeNames=names)["Attributes"]
+        return all(counts[name] == "0" for name in names)
+
+
+@pytest.fixture(scope="module")
+def aws(cloud):
+    return Aws(cloud)
+
+
+@pytest.fixture(scope="module")
+def cluster(aws):
+    return aws.cluster()
+
+
+@pytest.fixture(scope="module")
+def silent_task(aws, cluster):
+    """Started early: its first line comes later than the cloud waits for its container runtime, and comes
+    in two parts."""
+    script = "sleep 6; printf 'one '; sleep 0.5; echo line; sleep 6; echo after"
+    return aws.run(cluster, aws.definition("sh", "-c", script))
+
+
+# --- Tasks and their events ---------------------------------------------------------------------
+
+def test_task_makes_an_event_for_each_version(aws, cluster, silent_task):
+    definition = aws.definition("sh", "-c", "echo hello; echo $GREETING; exit 7", tags=[{"key": "team", "value": "x"}])
+    queue = aws.watch(definition)
+    override = {"name": "main", "environment": [{"name": "GREETING", "value": "hi"}]}
+    task = aws.run(cluster, definition, overrides={"containerOverrides": [override]}, startedBy="me",
+                   propagateTags="TASK_DEFINITION")
+    events = []
+    while not events or events[-1]["detail"]["lastStatus"] != "STOPPED":
+        events.append(queue.event())
+    details = [event["detail"] for event in events]
+
+    assert [detail["version"] for detail in details] == [1, 2, 3, 4, 5, 6]
+    assert [(d["lastStatus"], d["desiredStatus"]) for d in details] == [
+        ("PROVISIONING", "RUNNING"), ("PENDING", "RUNNING"), ("RUNNING", "RUNNING"),
+        ("RUNNING", "STOPPED"), ("DEPROVISIONING", "STOPPED"), ("STOPPED", "STOPPED")]
+    assert len({detail["createdAt"] for detail in details}) == 1
+    last = details[-1]
+    for field in ("createdAt", "pullStartedAt", "pullStoppedAt", "startedAt", "stoppingAt", "executionStoppedAt",
+                  "stoppedAt", "updatedAt"):
+        assert RFC3339_MILLISECONDS.match(last[field]), field
+    assert (last["stopCode"], last["stoppedReason"]) == (
+        "EssentialContainerExited", "Essential container in task exited")
+    assert last["group"] == f"family:{definition['family']}"
+    assert (last["startedBy"], last["launchType"], last["cpu"], last["memory"]) == ("me", "FARGATE", "256", "512")
+    assert last["overrides"]["containerOverrides"] == [override]
+    assert all(attachment["type"] == "eni" for attachment in last["attachments"])
+    assert "tags" not in last and "containerInstanceArn" not in last
+    container = last["containers"][0]
+    assert (container["name"], container["exitCode"], container["lastStatus"]) == ("main", 7, "STOPPED")
+    assert container["imageDigest"].startswith("sha256:") and container["runtimeId"]
+    assert "exitCode" not in details[2]["containers"][0]
+
+    envelope = events[-1]
+    assert (envelope["source"], envelope["account"], envelope["region"]) == ("aws.ecs", ACCOUNT, REGION)
+    assert envelope["resources"] == [task["taskArn"]]
+    assert re.fullmatch(r"[0-9a-f]{32}", task["taskArn"].rsplit("/", 1)[-1])
+    assert aws.log_lines(task) == ["hello", "hi"]  # as soon as the last event is there
+    (described,) = aws.ecs.describe_tasks(
+        cluster=task["clusterArn"], tasks=[task["taskArn"]], include=["TAGS"])["tasks"]
+    assert described["tags"] == [{"key": "team", "value": "x"}]
+    created = datetime.datetime.fromisoformat(last["createdAt"].replace("Z", "+00:00"))
+    assert described["createdAt"] == created  # with its milliseconds
+
+
+def test_image_that_cannot_be_pulled(aws, cluster):
+    definition = aws.definition("true", image="127.0.0.1:1/none:1")
+    queue = aws.watch(definition)
+    aws.run(cluster, definition)
+    last = queue.task_events()[-1]
+    assert last["stopCode"] == "TaskFailedToStart"
+    assert last["stoppedReason"].startswith("CannotPullContainerError: ")
+    assert last["containers"][0]["reason"].startswith("CannotPullContainerError: ")
+    assert "exitCode" not in last["containers"][0]
+    assert "startedAt" not in last and "executionStoppedAt" not in last
+
+
+def test_entry_point_is_used_and_one_that_does_not_exist_cannot_start(aws, cluster):
+    task = aws.run(cluster, aws.definition("a", "b", entryPoint=["echo", "entry"]))
+    assert aws.until(task, "STOPPED")["containers"][0]["exitCode"] == 0
+    assert aws.log_lines(task) == ["entry a b"]
+    task = aws.run(cluster, aws.definition("a", entryPoint=["/none"]))
+    stopped = aws.until(task, "STOPPED")
+    assert stopped["stopCode"] == "TaskFailedToStart"
+    assert stopped["stoppedReason"].startswith("CannotStartContainerError: ")
+    assert "exitCode" not in stopped["containers"][0]
+
+
+def test_stop_sends_sigterm_and_waits_for_the_end(aws, cluster):
+    definition = aws.definition("sh", "-c", "trap 'exit 143' TERM; echo ready; sleep 60 & wait")
+    queue = aws.watch(definition)
+    task = aws.run(cluster, definition)
+    eventually(lambda: aws.task(task)["lastStatus"] == "RUNNING" and aws.log_lines(task) == ["ready"])
+    answer = aws.ecs.stop_task(cluster=cluster["clusterName"], task=task["taskArn"], reason="enough")["task"]
+    assert (answer["lastStatus"], answer["desiredStatus"]) == ("RUNNING", "STOPPED")
+    assert "exitCode" not in answer["containers"][0]
+    last = queue.task_events()[-1]
+    assert (last["stopCode"], last["stoppedReason"]) == ("UserInitiated", "enough")
+    assert last["containers"][0]["exitCode"] == 143
+
+
+def test_stop_kills_what_ignores_sigterm_after_its_stop_timeout(aws, cluster):
+    task = aws.run(cluster, aws.definition("sleep", "60"))
+    aws.until(task, "RUNNING")
+    began = time.monotonic()
+    aws.ecs.stop_task(cluster=cluster["clusterName"], task=task["taskArn"])
+    stopped = aws.until(task, "STOPPED")
+    assert stopped["containers"][0]["exitCode"] == 137
+    assert 1.5 < time.monotonic() - began < 15
+
+
+def test_sidecar_is_stopped_with_the_essential_container(aws, cluster):
+    sidecar = {"name": "sidecar", "image": "busybox:1", "essential": False, "stopTimeout": 2,
+               "command": ["sh", "-c", "trap 'exit 143' TERM; sleep 60 & wait"]}
+    task = aws.run(cluster, aws.definition("sleep", "1", sidecars=[sidecar]))
+    stopped = aws.until(task, "STOPPED")
+    assert {c["name"]: c["exitCode"] for c in stopped["containers"]} == {"main": 0, "sidecar": 143}
+
+
+def test_client_token_starts_a_task_once(aws, cluster):
+    definition, token = aws.definition("true"), uuid.uuid4().hex
+    first = aws.run(cluster, definition, clientToken=token)
+    assert aws.run(cluster, definition, clientToken=token)["taskArn"] == first["taskArn"]
+    refused(aws.run, "ConflictException", cluster=cluster, definition=definition, clientToken=token, startedBy="other")
+    assert aws.run(cluster, definition, clientToken=uuid.uuid4().hex)["taskArn"] != first["taskArn"]
+
+
+def test_unknown_cluster_is_refused(aws):
+    definition, cluster = aws.definition("true"), {"clusterName": "nowhere"}
+    refused(aws.run, "ClusterNotFoundException", cluster=cluster, definition=definition)
+    refused(aws.ecs.list_tasks, "ClusterNotFoundException", cluster="nowhere")
+    refused(aws.ecs.describe_tasks, "ClusterNotFoundException", cluster="nowhere", tasks=["a"])
+    refused(aws.ecs.stop_task, "ClusterNotFoundException", cluster="nowhere", task="a")
+
+
+def test_what_run_task_refuses(aws, cluster):
+    definition = aws.definition("true")
+    override = {"containerOverrides": [{"name": "other"}]}
+    refused(aws.run, "InvalidParameterException", cluster=cluster, definition=definition, overrides=override)
+    with pytest.raises(ClientError, match="Network Configuration"):
+        aws.ecs.run_task(cluster=cluster["clusterName"], taskDefinition=definition["taskDefinitionArn"])
+    aws.ecs.deregister_task_definition(taskDefinition=definition["taskDefinitionArn"])
+    message = refused(aws.run, "ClientException", cluster=cluster, definition=definition)
+    assert message == "TaskDefinition is inactive"
+
+
+def test_cluster_with_tasks_is_not_deleted(aws):
+    cluster = aws.cluster()
+    task = aws.run(cluster, aws.definition("sleep", "60"))
+    refused(aws.ecs.delete_cluster, "ClusterContainsTasksException", cluster=cluster["clusterName"])
+    aws.ecs.stop_task(cluster=cluster["clusterName"], task=task["taskArn"])
+    aws.until(task, "STOPPED")
+    aws.ecs.delete_cluster(cluster=cluster["clusterName"])
+    answer = aws.ecs.describe_clusters(clusters=[cluster["clusterName"], "nowhere"])
+    assert [found["status"] for found in answer["clusters"]] == ["INACTIVE"]
+    assert [failure["arn"].rsplit("/", 1)[-1] for failure in answer["failures"]] == ["nowhere"]
+    refused(aws.run, "ClusterNotFoundException", cluster=cluster, definition=aws.definition("true"))
+
+
+def test_family_prefix_is_the_whole_family(aws):
+    family = unique("family")
+    mine = aws.definition("true", family=family)["taskDefinitionArn"]
+    aws.definition("true", family=f"{family}-longer")
+    assert aws.ecs.list_task_definitions(familyPrefix=family)["taskDefinitionArns"] == [mine]
+
+
+def test_family_means_its_latest_active_revision(aws):
+    family = unique("family")
+    first = aws.definition("true", family=family)["taskDefinitionArn"]
+    second = aws.definition("true", family=family)["taskDefinitionArn"]
+    aws.ecs.deregister_task_definition(taskDefinition=second)
+    described = aws.ecs.describe_task_definition(taskDefinition=family)["taskDefinition"]
+    assert described["taskDefinitionArn"] == first
+    assert aws.ecs.describe_task_definition(taskDefinition=second)["taskDefinition"]["status"] == "INACTIVE"
+    aws.ecs.deregister_task_definition(taskDefinition=first)
+    refused(aws.ecs.describe_task_definition, "ClientException", taskDefinition=family)
+
+
+# --- Rules: matching ----------------------------------------------------------------------------
+
+PATTERN = {
+    "source": ["aws.ecs"],
+    "detail": {
+        "taskDefinitionArn": [{"prefix": "arn:family:"}],
+        "$or": [
+            {"containers": {"name": ["main"], "exitCode": [{"anything-but": [0]}]}},
+            {"stopCode": ["TaskFailedToStart"]},
+        ],
+    },
+}
+
+
+@pytest.mark.parametrize(("detail", "matches"), [
+    ({"containers": [{"name": "main", "exitCode": 1}, {"name": "log", "exitCode": 0}]}, True),
+    ({"containers": [{"name": "main", "exitCode": 0}, {"name": "log", "exitCode": 143}]}, False),
+    ({"containers": [{"name": "main"}]}, False),
+    ({"containers": [{"name": "main"}], "stopCode": "TaskFailedToStart"}, True),
+    ({"containers": [{"name": "main", "exitCode": 0}], "stopCode": "UserInitiated"}, False),
+    ({"containers": [{"name": "main", "exitCode": 1}], "taskDefinitionArn": "arn:other:1"}, False),
+])
+def test_fields_of_one_array_element_match_together(aws, detail, matches):
+    assert _matches(aws, PATTERN, "aws.ecs", {"taskDefinitionArn": "arn:family:1", **detail}) is matches
+
+
+@pytest.mark.parametrize(("pattern", "matches"), [
+    ({"$or": [{"source": ["x"]}, {"source": ["mine"], "detail": {"n": [{"exists": True}]}}]}, True),
+    ({"$or": [{"source": ["x"]}, {"source": ["mine"], "detail": {"n": [{"exists": False}]}}]}, False),
+    ({"detail": {"n": [{"anything-but": [1, 2]}]}}, True),
+    ({"detail": {"n": [{"anything-but": [2, 3]}]}}, False),
+])
+def test_or_stands_at_the_top_and_around_nested_objects(aws, pattern, matches):
+    assert _matches(aws, pattern, "mine", {"n": 3}) is matches
+
+
+def _matches(aws, pattern, source, detail):
+    event = {"version": "0", "id": "1", "detail-type": "T", "source": source, "account": ACCOUNT, "region": REGION,
+             "time": "2026-01-01T00:00:00Z", "resources": [], "detail": detail}
+    return aws.events.test_event_pattern(EventPattern=json.dumps(pattern), Event=json.dumps(event))["Result"]
+
+
+def test_only_aws_puts_events_of_aws(aws):
+    answer = aws.events.put_events(Entries=[{"Source": "aws.ecs", "DetailType": "T", "Detail": "{}"}])
+    assert answer["FailedEntryCount"] == 1
+    assert answer["Entries"][0]["ErrorCode"] == "NotAuthorizedForSourceException"
+
+
+# --- Rules: what they start ---------------------------------------------------------------------
+
+def test_rule_runs_a_task(aws, cluster):
+    definition = aws.definition("true")
+    queue, source = aws.watch(definition), unique("source")
+    template = json.dumps({"containerOverrides": [{"name": "main", "environment": [
+        {"name": "SECOND", "value": "<second>"}, {"name": "RULE", "value": "<aws.events.rule-name>"}]}]})
+    rule = aws.rule_to(cluster["clusterArn"], {"source": [source]}, RoleArn=ROLE, EcsParameters={
+        "TaskDefinitionArn": definition["taskDefinitionArn"], "LaunchType": "FARGATE", "TaskCount": 1,
+        "NetworkConfiguration": RULE_NETWORK, "Group": "own", "Tags": [{"Key": "a", "Value": "b"}],
+        "PropagateTags": "TASK_DEFINITION",
+    }, InputTransformer={"InputPathsMap": {"second": "$.detail.list[1].name"}, "InputTemplate": template})
+    detail = {"list": [{"name": "one"}, {"name": "two"}]}
+    aws.events.put_events(Entries=[{"Source": source, "DetailType": "T", "Detail": json.dumps(detail)}])
+    last = queue.task_events()[-1]
+    assert last["startedBy"] == f"events-rule/{rule}"[:36]
+    assert last["group"] == "own"
+    assert last["overrides"]["containerOverrides"][0]["environment"] == [
+        {"name": "SECOND", "value": "two"}, {"name": "RULE", "value": rule}]
+    task = aws.ecs.describe_tasks(cluster=cluster["clusterArn"], tasks=[last["taskArn"]], include=["TAGS"])["tasks"][0]
+    assert {"key": "a", "value": "b"} in task["tags"]
+
+
+def test_started_by_is_cut_to_36_characters(aws, cluster):
+    definition = aws.definition("true")
+    queue, source = aws.watch(definition), unique("source")
+    name = "cronplane_platform_a-name-far-beyond-thirty-six-characters"
+    aws.events.put_rule(Name=name, EventPattern=json.dumps({"source": [source]}))
+    aws.events.put_targets(Rule=name, Targets=[{"Id": "main", "Arn": cluster["clusterArn"], "RoleArn": ROLE,
+                           "EcsParameters": {"TaskDefinitionArn": definition["taskDefinitionArn"],
+                                             "NetworkConfiguration": RULE_NETWORK}}])
+    aws.events.put_events(Entries=[{"Source": source, "DetailType": "T", "Detail": "{}"}])
+    started_by = queue.task_events()[-1]["startedBy"]
+    assert started_by == "events-rule/cronplane_platform_a-nam"
+    assert len(started_by) == 36
+
+
+def test_reserved_variables_of_a_template(aws):
+    queue, source = aws.queue(), unique("source")
+    template = ('{"rule": <aws.events.rule-arn>, "name": "<aws.events.rule-name>", '
+                '"at": <aws.events.event.ingestion-time>, "event": <aws.events.event.json>}')
+    rule = aws.rule_to(queue.arn, {"source": [source]}, InputTransformer={"InputTemplate": template})
+    detail = {"reason": 'it said "no"', "nothing": None}
+    aws.events.put_events(Entries=[{"Source": source, "DetailType": "T", "Detail": json.dumps(detail)}])
+    message = queue.event()
+    assert message["rule"] == f"arn:aws:events:{REGION}:{ACCOUNT}:rule/{rule}"
+    assert message["name"] == rule
+    assert message["event"]["detail"] == detail and message["event"]["source"] == source
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", message["at"])
+
+
+@pytest.mark.parametrize(("target", "code"), [
+    ({"Arn": f"arn:aws:ecs:{REGION}:{ACCOUNT}:cluster/nowhere", "RoleArn": ROLE,
+      "EcsParameters": {"TaskDefinitionArn": f"arn:aws:ecs:{REGION}:{ACCOUNT}:task-definition/x:1"}}, "NO_RESOURCE"),
+    ({"Arn": f"arn:aws:ecs:{REGION}:{ACCOUNT}:cluster/nowhere", "RoleArn": ROLE, "Input": '{"a": "b" "c"}',
+      "EcsParameters": {"TaskDefinitionArn": f"arn:aws:ecs:{REGION}:{ACCOUNT}:task-definition/x:1"}}, "INVALID_JSON"),
+    ({"Arn": f"arn:aws:sns:{REGION}:{ACCOUNT}:nowhere"}, "NO_RESOURCE"),
+    ({"Arn": f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:nowhere"}, "NO_RESOURCE"),
+    ({"Arn": f"arn:aws:sqs:{REGION}:{ACCOUNT}:nowhere"}, "NO_RESOURCE"),
+])
+def test_what_a_rule_cannot_deliver_goes_to_the_dead_letter_queue(aws, target, code):
+    queue, source = aws.queue(), unique("source")
+    rule = aws.rule_to(target["Arn"], {"source": [source]}, DeadLetterConfig={"Arn": queue.arn},
+                       **{key: value for key, value in target.items() if key != "Arn"})
+    aws.events.put_events(Entries=[{"Source": source, "DetailType": "T", "Detail": '{"a": 1}'}])
+    body, attributes = queue.next()
+    assert attributes.pop("ERROR_MESSAGE")
+    assert attributes == {"RULE_ARN": f"arn:aws:events:{REGION}:{ACCOUNT}:rule/{rule}", "TARGET_ARN": target["Arn"],
+                          "ERROR_CODE": code, "RETRY_ATTEMPTS": "0"}
+    assert json.loads(body)["detail"] == {"a": 1}  # the event itself, not the target's input
+
+
+# --- Rules: their keeping -----------------------------------------------------------------------
+
+def test_rule_with_targets_is_not_deleted(aws):
+    rule = aws.rule_to(aws.queue().arn, {"source": ["none"]})
+    message = refused(aws.events.delete_rule, "ValidationException", Name=rule)
+    assert message == "Rule can't be deleted since it has targets."
+    aws.events.remove_targets(Rule=rule, Ids=["main"])
+    aws.events.delete_rule(Name=rule)
+    refused(aws.events.describe_rule, "ResourceNotFoundException", Name=rule)
+
+
+def test_unknown_rule_is_not_found(aws):
+    for call, name in ((aws.events.enable_rule, "Name"), (aws.events.disable_rule, "Name"),
+                       (aws.events.list_targets_by_rule, "Rule")):
+        refused(call, "ResourceNotFoundException", **{name: "nowhere"})
+    refused(aws.events.remove_targets, "ResourceNotFoundException", Rule="nowhere", Ids=["a"])
+
+
+def test_put_rule_replaces_all_but_the_tags(aws):
+    name, tag = unique("rule"), {"Key": "a", "Value": "b"}
+    aws.events.put_rule(Name=name, ScheduleExpression="rate(1 day)", Description="d", State="DISABLED", Tags=[tag])
+    other = [{"Key": "c", "Value": "d"}]
+    arn = aws.events.put_rule(Name=name, ScheduleExpression="rate(2 days)", Tags=other)["RuleArn"]
+    rule = aws.events.describe_rule(Name=name)
+    assert (rule["State"], rule.get("Description")) == ("ENABLED", None)
+    assert aws.events.list_tags_for_resource(ResourceARN=arn)["Tags"] == [tag]
+
+
+def test_ecs_target_needs_a_role(aws, cluster):
+    rule = unique("rule")
+    aws.events.put_rule(Name=rule, EventPattern='{"source": ["none"]}')
+    target = {"Id": "main", "Arn": cluster["clusterArn"], "EcsParameters": {"TaskDefinitionArn": "arn"}}
+    refused(aws.events.put_targets, "ValidationException", Rule=rule, Targets=[target])
+
+
+# --- Rules: when they fire (in this process, with a clock of its own) ----------------------------
+
+class Clock:
+    """MiniStack's EventBridge in this process, at a time of the test's choice."""
+
+    def __init__(self, monkeypatch, start):
+        from local_cloud import rules
+        from ministack.services import eventbridge
+
+        self.now, self.eb, self.fired = start, eventbridge, []
+        eventbridge.reset()
+        eventbridge._ensure_default_bus()
+        monkeypatch.setattr(eventbridge, "_now_ts", lambda: self.now)
+        monkeypatch.setattr(rules.time, "time", lambda: self.now)
+        monkeypatch.setattr(eventbridge, "_dispatch_to_lambda", self._fire)
+        monkeypatch.setattr(rules, "_missing_resource", lambda arn: None)
+
+    def _fire(self, _arn, payload):
+        self.fired.append(json.loads(payload))
+
+    def put_rule(self, **rule):
+        assert self.eb._put_rule({"Name": "r", **rule})[0] == 200
+        target = {"Id": "main", "Arn": f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:f"}
+        self.eb._put_targets({"Rule": "r", "Targets": [target]})
+
+    def run(self, seconds, step=1):
+        """The moments within the next seconds at which the rule fired."""
+        moments = []
+        end = self.now + seconds
+        while self.now < end:
+            self.now += step
+            before = len(self.fired)
+            self.eb._tick_scheduled_rules()
+            moments += [self.now] * (len(self.fired) - before)
+        return moments
+
+
+MIDNIGHT = datetime.datetime(2026, 3, 1, tzinfo=datetime.timezone.utc).timestamp()
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
+    return Clock(monkeypatch, MIDNIGHT + 10)
+
+
+def test_rules_are_looked_at_every_second(clock):
+    assert clock.eb._SCHEDULER_TICK_INTERVAL == 1
+
+
+def test_rate_counts_from_creation(clock):
+    clock.put_rule(ScheduleExpression="rate(1 minute)")
+    assert clock.run(130) == [MIDNIGHT + 70, MIDNIGHT + 130]
+
+
+def test_enabling_again_counts_anew_and_does_not_start_at_once(clock):
+    clock.put_rule(ScheduleExpression="rate(5 minutes)")
+    clock.eb._disable_rule({"Name": "r"})
+    assert clock.run(600) == []
+    clock.eb._enable_rule({"Name": "r"})
+    assert clock.run(290) == []
+    assert clock.run(20) == [MIDNIGHT + 910]
+
+
+def test_enabling_through_put_rule_counts_anew(clock):
+    clock.put_rule(ScheduleExpression="cron(* * * * ? *)", State="DISABLED")
+    assert clock.run(200) == []
+    clock.put_rule(ScheduleExpression="cron(* * * * ? *)", State="ENABLED")
+    assert clock.run(29) == []
+    assert clock.run(5) == [MIDNIGHT + 240]
+
+
+def test_rule_made_again_does_not_start_at_once(clock):
+    clock.put_rule(ScheduleExpression="rate(1 minute)")
+    clock.run(61)
+    clock.eb._remove_targets({"Rule": "r", "Ids": ["main"]})
+    clock.eb._delete_rule({"Name": "r"})
+    clock.run(600)
+    clock.put_rule(ScheduleExpression="rate(1 minute)")
+    assert clock.run(59) == []
+
+
+def test_rate_does_not_drift(clock):
+    clock.put_rule(ScheduleExpression="rate(1 minute)")
+    moments = clock.run(3600, step=0.7)
+    assert len(moments) == 60
+    assert all(moment - (MIDNIGHT + 10) - 60 * (n + 1) < 1 for n, moment in enumerate(moments))
+
+
+def test_scheduled_time_is_on_the_minute(clock):
+    clock.put_rule(ScheduleExpression="cron(* * * * ? *)")
+    clock.now = MIDNIGHT + 10.4
+    clock.run(120, step=1.3)
+    assert [event["time"] for event in clock.fired] == ["2026-03-01T00:01:00Z", "2026-03-01T00:02:00Z"]
+    assert clock.fired[0]["detail-type"] == "Scheduled Event"
+
+
+@pytest.mark.parametrize(("expression", "hours"), [
+    ("cron(0 20-2 * * ? *)", {20, 21, 22, 23, 0, 1, 2}),
+    ("cron(0 22-3/2 * * ? *)", {22, 0, 2}),
+    ("cron(0 8-10 * * ? *)", {8, 9, 10}),
+])
+def test_cron_ranges_wrap(clock, expression, hours):
+    assert clock.eb._parse_cron_fields(expression)[1] == hours
+
+
+def test_named_cron_ranges_wrap(clock):
+    assert clock.eb._parse_cron_fields("cron(0 0 ? * FRI-MON *)")[4]["days"] == {6, 7, 1, 2}
+
+
+# --- Scheduler ----------------------------------------------------------------------------------
+
+def _at(seconds):
+    when = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=seconds)
+    return f"at({when:%Y-%m-%dT%H:%M:%S})", f"{when:%Y-%m-%dT%H:%M:%SZ}"
+
+
+def _schedule(call, name, expression, target):
+    call(Name=name, ScheduleExpression=expression, FlexibleTimeWindow={"Mode": "OFF"},
+         Target={"RoleArn": ROLE, **target})
+
+
+def test_keywords_are_substituted_and_a_changed_at_fires_again(aws):
+    queue, name = aws.queue(), unique("schedule")
+    text = ('{"at": "<aws.scheduler.scheduled-time>", "id": "<aws.scheduler.execution-id>", '
+            '"attempt": "<aws.scheduler.attempt-number>", "arn": "<aws.scheduler.schedule-arn>"}')
+
+    def told(call):
+        expression, time_told = _at(1)
+        _schedule(call, name, expression, {"Arn": queue.arn, "Input": text})
+        message = queue.event(timeout=5)  # it is looked every second
+        assert message["at"] == time_told
+        return message
+
+    message = told(aws.scheduler.create_schedule)
+    assert (message["attempt"], len(message["id"])) == ("1", 16)
+    assert message["arn"] == f"arn:aws:scheduler:{REGION}:{ACCOUNT}:schedule/default/{name}"
+    assert told(aws.scheduler.update_schedule)["id"] != message["id"]
+    aws.scheduler.delete_schedule(Name=name)
+    told(aws.scheduler.create_schedule)  # made again under its name
+
+
+def test_schedule_runs_a_task(aws, cluster):
+    definition, name = aws.definition("true"), unique("a-schedule-with-quite-a-long-name")
+    queue = aws.watch(definition)
+    override = {"name": "main", "environment": [{"name": "SCHEDULED_TIME", "value": "<aws.scheduler.scheduled-time>"}]}
+    expression, time_told = _at(1)
+    _schedule(aws.scheduler.create_schedule, name, expression, {
+        "Arn": cluster["clusterArn"], "Input": json.dumps({"containerOverrides": [override]}),
+        "EcsParameters": {"TaskDefinitionArn": definition["taskDefinitionArn"], "LaunchType": "FARGATE",
+                          "NetworkConfiguration": RULE_NETWORK}})
+    last = queue.task_events()[-1]
+    assert last["startedBy"] == f"chronos-schedule/{name}"[:36]
+    assert last["overrides"]["containerOverrides"][0]["environment"][0]["value"] == time_told
+
+
+def test_what_a_schedule_cannot_deliver_goes_to_the_dead_letter_queue(aws):
+    queue, name = aws.queue(), unique("schedule")
+    arn = f"arn:aws:ecs:{REGION}:{ACCOUNT}:cluster/nowhere"
+    expression, time_told = _at(1)
+    _schedule(aws.scheduler.create_schedule, name, expression, {
+        "Arn": arn, "Input": '{"a": 1}', "DeadLetterConfig": {"Arn": queue.arn},
+        "EcsParameters": {"TaskDefinitionArn": f"arn:aws:ecs:{REGION}:{ACCOUNT}:task-definition/x:1"}})
+    body, attributes = queue.next()
+    assert len(attributes.pop("EXECUTION_ID")) == 16
+    assert attributes.pop("ERROR_MESSAGE")
+    assert attributes == {
+        "SCHEDULE_ARN": f"arn:aws:scheduler:{REGION}:{ACCOUNT}:schedule/default/{name}", "TARGET_ARN": arn,
+        "SCHEDULED_TIME": time_told, "ERROR_CODE": "ClusterNotFoundException", "RETRY_ATTEMPTS": "0",
+        "EXHAUSTED_RETRY_CONDITION": "MaximumRetryAttempts", "IS_PAYLOAD_TRUNCATED": "false"}
+    assert json.loads(body) == {"a": 1}
+
+
+# --- Topics -------------------------------------------------------------------------------------
+
+def test_https_subscription_is_pending_until_it_is_confirmed(aws, subscriber):
+    topic = aws.sns.create_topic(Name=unique("topic"))["TopicArn"]
+
+    def listed():
+        (subscription,) = aws.sns.list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"]
+        return subscription["SubscriptionArn"]
+
+    def subscribe(**parameters):
+        answer = aws.sns.subscribe(TopicArn=topic, Protocol="https", Endpoint=subscriber.url, **parameters)
+        return answer["SubscriptionArn"]
+
+    assert subscribe() == "pending confirmation"
+    first = subscriber.next("SubscriptionConfirmation")
+    assert first["TopicArn"] == topic and first["Token"]
+    assert listed() == "PendingConfirmation"
+    aws.sns.publish(TopicArn=topic, Message="too early")
+    assert subscribe() == "pending confirmation"  # again: a second confirmation is sent
+    arn = subscribe(ReturnSubscriptionArn=True)
+    assert arn.startswith(f"{topic}:")
+    subscriber.confirm()
+    assert listed() == arn
+
+    source = unique("source")
+    aws.rule_to(topic, {"source": [source]}, InputTransformer={"InputTemplate": '{"told": "you"}'})
+    aws.events.put_events(Entries=[{"Source": source, "DetailType": "T", "Detail": "{}"}])
+    message = subscriber.next("Notification")  # and not "too early"
+    assert json.loads(message["Message"]) == {"told": "you"}
+    assert message["TopicArn"] == topic and not message.get("Subject")
+
+
+def test_email_subscription_is_pending_too(aws):
+    topic = aws.sns.create_topic(Name=unique("topic"))["TopicArn"]
+    answer = aws.sns.subscribe(TopicArn=topic, Protocol="email", Endpoint="a@example.com")
+    assert answer["SubscriptionArn"] == "pending confirmation"
+    for listed in (aws.sns.list_subscriptions_by_topic(TopicArn=topic), aws.sns.list_subscriptions()):
+        (subscription,) = [found for found in listed["Subscriptions"] if found["TopicArn"] == topic]
+        assert subscription["SubscriptionArn"] == "PendingConfirmation"
+    assert aws.sns.get_topic_attributes(TopicArn=topic)["Attributes"]["SubscriptionsPending"] == "1"
+
+
+def test_tags_of_an_unknown_topic(aws):
+    refused(aws.sns.list_tags_for_resource, "ResourceNotFound", ResourceArn=f"arn:aws:sns:{REGION}:{ACCOUNT}:nowhere")
+
+
+# --- The API and the functions ------------------------------------------------------------------
+
+BOOTSTRAP = f"""#!{sys.executable}
+import json, os, urllib.request
+api = "http://" + os.environ["AWS_LAMBDA_RUNTIME_API"] + "/2018-06-01/runtime/invocation/"
+while True:
+    with urllib.request.urlopen(api + "next") as request:
+        event, id = json.load(request), request.headers["Lambda-Runtime-Aws-Request-Id"]
+    print("invoked", os.environ["_HANDLER"], flush=True)
+    if os.environ["_HANDLER"] == "events":
+        failed = [r["messageId"] for r in event["Records"] if "poison" in r["body"]]
+        answer = {{"batchItemFailures": [{{"itemIdentifier": id_}} for id_ in failed]}}
+    else:
+        answer = {{"statusCode": 201, "headers": {{"content-type": "application/json", "location": "/v1/x"}},
+                  "body": json.dumps({{"event": event, "environment": dict(os.environ)}})}}
+    data = json.dumps(answer).encode()
+    urllib.request.urlopen(urllib.request.Request(api + id + "/response", data=data, method="POST"))
+"""
+
+TEMPLATE = """
+Transform: AWS::Serverless-2016-10-31
+Globals:
+  Function: {Runtime: provided.al2023, Timeout: 29, CodeUri: {Bucket: code, Key: function.zip}}
+Resources:
+  Table:
+    Type: AWS::DynamoDB::Table
+    Properties:
+      BillingMode: PAY_PER_REQUEST
+      AttributeDefinitions: [{AttributeName: pk, AttributeType: S}]
+      KeySchema: [{AttributeName: pk, KeyType: HASH}]
+      PointInTimeRecoverySpecification: {PointInTimeRecoveryEnabled: true}
+      TimeToLiveSpecification: {AttributeName: expires_at, Enabled: true}
+  Boundary:
+    Type: AWS::IAM::ManagedPolicy
+    Properties: {PolicyDocument: {Version: "2012-10-17", Statement: [{Effect: Allow, Action: "*", Resource: "*"}]}}
+  Role:
+    Type: AWS::IAM::Role
+    Properties:
+      AssumeRolePolicyDocument:
+        Version: "2012-10-17"
+        Statement: [{Effect: Allow, Principal: {Service: lambda.amazonaws.com}, Action: "sts:AssumeRole"}]
+      PermissionsBoundary: !Ref Boundary
+  Http:
+    Type: AWS::Serverless::Function
+    Properties: {Handler: http, Role: !GetAtt Role.Arn, Environment: {Variables: {TABLE: !Ref Table}}}
+  HttpLogs:
+    Type: AWS::Logs::LogGroup
+    Properties: {LogGroupName: !Sub "/aws/lambda/${Http}", RetentionInDays: 30}
+  Api:
+    Type: AWS::ApiGatewayV2::Api
+    Properties:
+      Name: !Ref AWS::StackName
+      ProtocolType: HTTP
+      CorsConfiguration: {AllowOrigins: ["https://portal.example"], AllowMethods: [PUT], ExposeHeaders: [etag]}
+  Integration:
+    Type: AWS::ApiGatewayV2::Integration
+    Properties:
+      ApiId: !Ref Api
+      IntegrationType: AWS_PROXY
+      IntegrationUri: !GetAtt Http.Arn
+      PayloadFormatVersion: "2.0"
+  Route:
+    Type: AWS::ApiGatewayV2::Route
+    Properties: {ApiId: !Ref Api, RouteKey: $default, Target: !Sub "integrations/${Integration}"}
+  Stage:
+    Type: AWS::ApiGatewayV2::Stage
+    Properties: {ApiId: !Ref Api, StageName: $default, AutoDeploy: true}
+  Permission:
+    Type: AWS::Lambda::Permission
+    Properties:
+      FunctionName: !Ref Http
+      Action: lambda:InvokeFunction
+      Principal: apigateway.amazonaws.com
+      SourceArn: !Sub "arn:${AWS::Partition}:execute-api:${AWS::Region}:${AWS::AccountId}:${Api}/*"
+  DeadLetters: {Type: AWS::SQS::Queue}
+  Queue:
+    Type: AWS::SQS::Queue
+    Properties:
+      VisibilityTimeout: 1
+      RedrivePolicy: {deadLetterTargetArn: !GetAtt DeadLetters.Arn, maxReceiveCount: 2}
+  QueuePolicy:
+    Type: AWS::SQS::QueuePolicy
+    Properties:
+      Queues: [!Ref Queue]
+      PolicyDocument:
+        Version: "2012-10-17"
+        Statement:
+          - {Effect: Allow, Principal: {Service: events.amazonaws.com}, Action: "sqs:SendMessage", Resource: "*"}
+  Rule:
+    Type: AWS::Events::Rule
+    Properties:
+      EventPattern: {source: [a-test-source]}
+      Targets: [{Id: queue, Arn: !GetAtt Queue.Arn, InputPath: "$.detail.body"}]
+  Events: {Type: AWS::Serverless::Function, Properties: {Handler: events, Role: !GetAtt Role.Arn}}
+  Mapping:
+    Type: AWS::Lambda::EventSourceMapping
+    Properties:
+      FunctionName: !Ref Events
+      EventSourceArn: !GetAtt Queue.Arn
+      BatchSize: 10
+      FunctionResponseTypes: [ReportBatchItemFailures]
+  Alarm:
+    Type: AWS::CloudWatch::Alarm
+    Properties:
+      Namespace: AWS/SQS
+      MetricName: ApproximateNumberOfMessagesVisible
+      Dimensions: [{Name: QueueName, Value: !GetAtt DeadLetters.QueueName}]
+      Statistic: Maximum
+      Period: 60
+      EvaluationPeriods: 1
+      Threshold: 0
+      ComparisonOperator: GreaterThanThreshold
+Outputs:
+  Queue: {Value: !Ref Queue}
+  DeadLetters: {Value: !Ref DeadLetters}
+  Function: {Value: !Ref Http}
+  Table: {Value: !Ref Table}
+"""
+
+
+def upload_function(s3):
+    package = io.BytesIO()
+    with zipfile.ZipFile(package, "w") as archive:
+        entry = zipfile.ZipInfo("bootstrap")
+        entry.external_attr = 0o755 << 16
+        archive.writestr(entry, BOOTSTRAP)
+    s3.create_bucket(Bucket="code")
+    s3.put_object(Bucket="code", Key="function.zip", Body=package.getvalue())
+
+
+def http(url, method="GET", headers=None, body=None):
+    request = urllib.request.Request(url, method=method, headers=headers or {}, data=body)
+    try:
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            return answer.status, answer.headers, answer.read()
+    except urllib.error.HTTPError as error:
+        return error.code, error.headers, error.read()
+
+
+@pytest.fixture(scope="module")
+def stack(aws, cloud):
+    status, headers, body = http(cloud.api_url)
+    assert (status, headers["content-type"]) == (503, "application/problem+json")  # until there is an API
+    assert json.loads(body)["status"] == 503
+    upload_function(aws.s3)
+    aws.cloudformation.create_stack(StackName="tests", TemplateBody=TEMPLATE,
+                                    Capabilities=["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"])
+    aws.cloudformation.get_waiter("stack_create_complete").wait(
+        StackName="tests", WaiterConfig={"Delay": 1, "MaxAttempts": 30})
+    (stack,) = aws.cloudformation.describe_stacks(StackName="tests")["Stacks"]
+    return {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
+
+
+def test_request_reaches_the_function_unchanged(cloud, stack):
+    status, headers, body = http(
+        f"{cloud.api_url}/v1/a%2Fb%20c/%25?x=1&x=2&y=%2B+z", "POST",
+        {"Content-Type": "application/json", "Cookie": "a=1; b=2", "Authorization": "Bearer t"}, b'{"n": "\xc3\xa9"}')
+    assert (status, headers["location"]) == (201, "/v1/x")
+    event = json.loads(body)["event"]
+    assert (event["version"], event["routeKey"], event["requestContext"]["stage"]) == ("2.0", "$default", "$default")
+    assert event["rawPath"] == "/v1/a/b c/%25"  # an HTTP API decodes every escape but %25
+    assert event["rawQueryString"] == "x=1&x=2&y=%2B+z"
+    assert event["queryStringParameters"] == {"x": "1,2", "y": "+ z"}
+    assert event["requestContext"]["http"]["method"] == "POST"
+    assert event["headers"]["authorization"] == "Bearer t" and event["headers"]["cookie"] == "a=1; b=2"
+    assert re.fullmatch(rf"[0-9a-f]{{8}}\.execute-api\.localhost:{cloud.port}", event["headers"]["host"])
+    assert (event["body"], event["isBase64Encoded"]) == ('{"n": "é"}', False)
+
+
+def test_function_is_a_process_with_its_handler_and_the_endpoint(aws, cloud, stack):
+    environment = json.loads(http(cloud.api_url)[2])["environment"]
+    assert environment["_HANDLER"] == "http"
+    assert environment["AWS_ENDPOINT_URL"] == cloud.endpoint
+    assert environment["AWS_REGION"] == REGION
+    assert environment["TABLE"] == stack["Table"]
+    assert "AWS_SESSION_TOKEN" not in environment and "AWS_CA_BUNDLE" not in environment
+    group = f"/aws/lambda/{stack['Function']}"
+    streams = aws.logs.describe_log_streams(logGroupName=group)["logStreams"]
+    messages = [event["message"] for stream in streams for event in aws.logs.get_log_events(
+        logGroupName=group, logStreamName=stream["logStreamName"])["events"]]
+    assert any("invoked http" in message for message in messages)
+
+
+def test_cors_is_what_the_template_says(cloud, stack):
+    ask = {"Access-Control-Request-Method": "PUT"}
+    status, headers, _ = http(cloud.api_url, "OPTIONS", {"Origin": "https://portal.example", **ask})
+    assert status == 204
+    assert headers["access-control-allow-origin"] == "https://portal.example"
+    assert headers["access-control-allow-methods"] == "PUT"
+    _, headers, _ = http(cloud.api_url, headers={"Origin": "https://portal.example"})
+    assert headers["access-control-expose-headers"] == "etag"
+    _, headers, _ = http(cloud.api_url, headers={"Origin": "https://other.example"})
+    assert "access-control-allow-origin" not in headers
+
+
+def test_poison_goes_to_the_dead_letter_queue_and_its_neighbours_do_not(aws, stack):
+    for body in ("poison", "good", "good"):
+        aws.events.put_events(Entries=[
+            {"Source": "a-test-source", "DetailType": "T", "Detail": json.dumps({"body": body})}])
+    dead = Queue(aws.sqs, stack["DeadLetters"])
+    body, _ = dead.next()
+    assert json.loads(body) == "poison"
+    assert dead.is_empty() and Queue(aws.sqs, stack["Queue"]).is_empty()
+
+
+# --- The process --------------------------------------------------------------------------------
+
+def test_silent_container_keeps_its_log_and_lines_stay_whole(aws, silent_task):
+    """Last among those that use the cloud: the task was started by the first."""
+    assert aws.until(silent_task, "STOPPED")["containers"][0]["exitCode"] == 0
+    assert aws.log_lines(silent_task) == ["one line", "after"]
+
+
+def test_nothing_is_left_after_sigterm(docker_host, tmp_path):
+    import docker
+
+    cloud = LocalCloud(tmp_path / "state").start()
+    own = Aws(cloud)
+    own.until(own.run(own.cluster(), own.definition("sleep", "60")), "RUNNING")
+    upload_function(own.s3)
+    own.cloudformation.create_stack(StackName="s", TemplateBody=TEMPLATE, Capabilities=["CAPABILITY_IAM"])
+    own.cloudformation.get_waiter("stack_create_complete").wait(StackName="s", WaiterConfig={"Delay": 1})
+    assert http(cloud.api_url)[0] == 201
+    children = subprocess.run(["ps", "-o", "pid=", "--ppid", str(cloud.process.pid)], stdout=subprocess.PIPE, text=True)
+    assert (tmp_path / "state/local_cloud.pid").read_text() == f"{cloud.process.pid}\n"
+    pids = children.stdout.split()
+    assert pids  # the function
+    cloud.stop()
+    assert cloud.process.returncode == 0
+    assert not [pid for pid in pids if pathlib.Path(f"/proc/{pid}").exists()]
+    labelled = docker.from_env().containers.list(
+        all=True, filters={"label": [f"ministack.instance={os.uname().nodename}:{cloud.port}"]})
+    assert labelled == []
+    assert not list((tmp_path / "state").glob("local_cloud.[pr]*"))
+
+
+def test_a_second_cloud_on_the_same_ports_leaves_the_first_alone(cloud):
+    second = LocalCloud(cloud.state)
+    command = [sys.executable, ROOT / "scripts/local_cloud.py", "--port", str(cloud.port),
+               "--api-port", str(second.api_port), "--state", cloud.state]
+    ended = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=30)
+    assert ended.returncode != 0 and f"port {cloud.port} is taken" in ended.stdout
+    assert (cloud.state / "local_cloud.pid").read_text() == f"{cloud.process.pid}\n"
+    assert (cloud.state / "local_cloud.ready").exists()
+
+
+def test_another_version_or_a_missing_function_is_told_at_start(clock, monkeypatch):
+    from local_cloud import mending
+
+    with pytest.raises(SystemExit, match="is gone"):
+        mending.mend(clock.eb, "_a_function_that_is_gone")
+    monkeypatch.setattr(mending, "MINISTACK_VERSION", "0.0.0")
+    with pytest.raises(SystemExit, match="0.0.0"):
+        mending.check_version()
