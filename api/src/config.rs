@@ -35,10 +35,7 @@ impl Config {
     ) -> Result<Config, ConfigError> {
         let given = |name: &'static str| lookup(name).filter(|value| !value.is_empty());
         let required = |name: &'static str| {
-            given(name).ok_or(ConfigError {
-                name,
-                problem: "is not set".to_owned(),
-            })
+            given(name).ok_or(ConfigError { name, problem: "is not set".to_owned() })
         };
         let list = |name: &'static str| -> Vec<String> {
             given(name)
@@ -52,10 +49,7 @@ impl Config {
                 .unwrap_or_default()
         };
         let stack = required("CRONPLANE_STACK")?;
-        if !stack
-            .bytes()
-            .all(|one| one.is_ascii_alphanumeric() || one == b'-')
-        {
+        if !stack.bytes().all(|one| one.is_ascii_alphanumeric() || one == b'-') {
             return Err(ConfigError {
                 name: "CRONPLANE_STACK",
                 problem: "must hold letters, digits and hyphens only".to_owned(),
@@ -64,9 +58,7 @@ impl Config {
         let admin_token_sha256 = given("CRONPLANE_ADMIN_TOKEN_SHA256");
         if let Some(hash) = &admin_token_sha256
             && !(hash.len() == 64
-                && hash
-                    .bytes()
-                    .all(|one| one.is_ascii_digit() || (b'a'..=b'f').contains(&one)))
+                && hash.bytes().all(|one| one.is_ascii_digit() || (b'a'..=b'f').contains(&one)))
         {
             return Err(ConfigError {
                 name: "CRONPLANE_ADMIN_TOKEN_SHA256",
@@ -74,13 +66,10 @@ impl Config {
             });
         }
         let history_days = given("CRONPLANE_HISTORY_DAYS").map_or(Ok(400), |days| {
-            days.parse()
-                .ok()
-                .filter(|days| *days > 0)
-                .ok_or(ConfigError {
-                    name: "CRONPLANE_HISTORY_DAYS",
-                    problem: "must be a number of days".to_owned(),
-                })
+            days.parse().ok().filter(|days| *days > 0).ok_or(ConfigError {
+                name: "CRONPLANE_HISTORY_DAYS",
+                problem: "must be a number of days".to_owned(),
+            })
         })?;
         Ok(Config {
             deployment: Deployment {
@@ -89,9 +78,7 @@ impl Config {
                 region: region.to_owned(),
                 account: required("CRONPLANE_ACCOUNT_ID")?,
                 url_suffix: required("CRONPLANE_URL_SUFFIX")?,
-                public_url: required("CRONPLANE_PUBLIC_URL")?
-                    .trim_end_matches('/')
-                    .to_owned(),
+                public_url: required("CRONPLANE_PUBLIC_URL")?.trim_end_matches('/').to_owned(),
                 default_network: Network {
                     subnets: list("CRONPLANE_DEFAULT_SUBNETS"),
                     security_groups: list("CRONPLANE_DEFAULT_SECURITY_GROUPS"),
@@ -130,10 +117,7 @@ mod tests {
     #[test]
     fn lists_are_split_and_the_url_has_no_slash_at_its_end() {
         let config = Config::from_lookup("eu-west-1", variables).unwrap();
-        assert_eq!(
-            config.deployment.default_network.subnets,
-            ["subnet-a", "subnet-b"]
-        );
+        assert_eq!(config.deployment.default_network.subnets, ["subnet-a", "subnet-b"]);
         assert!(config.deployment.default_network.assign_public_ip);
         assert!(config.deployment.passable_roles.is_empty());
         assert_eq!(config.deployment.public_url, "https://api.example.com");
@@ -149,11 +133,7 @@ mod tests {
             ("CRONPLANE_HISTORY_DAYS", "0"),
         ] {
             let error = Config::from_lookup("eu-west-1", |asked| {
-                if asked == name {
-                    Some(value.to_owned())
-                } else {
-                    variables(asked)
-                }
+                if asked == name { Some(value.to_owned()) } else { variables(asked) }
             })
             .unwrap_err();
             assert!(error.to_string().contains(name), "{error}");

@@ -75,12 +75,8 @@ const THROTTLING_CODES: [&str; 7] = [
     "ProvisionedThroughputExceededException",
     "RequestThrottled",
 ];
-const DENIED_CODES: [&str; 4] = [
-    "AccessDeniedException",
-    "AccessDenied",
-    "AuthorizationError",
-    "AuthorizationErrorException",
-];
+const DENIED_CODES: [&str; 4] =
+    ["AccessDeniedException", "AccessDenied", "AuthorizationError", "AuthorizationErrorException"];
 /// Two writers met: the same again succeeds.
 const CONTENTION_CODES: [&str; 6] = [
     "ConcurrentModificationException",
@@ -101,9 +97,7 @@ impl AwsFault {
         E: ProvideErrorMetadata + StdError + 'static,
         R: std::fmt::Debug + 'static,
     {
-        let service_code = error
-            .as_service_error()
-            .and_then(ProvideErrorMetadata::code);
+        let service_code = error.as_service_error().and_then(ProvideErrorMetadata::code);
         let (code, kind) = match error {
             SdkError::ServiceError(_) => {
                 let code = service_code.unwrap_or("Unknown");
@@ -116,23 +110,13 @@ impl AwsFault {
             _ => ("Unknown", FaultKind::Transient),
         };
         let message = service_message(error).map_or_else(|| chain(error), str::to_owned);
-        AwsFault {
-            operation,
-            code: code.to_owned(),
-            message,
-            kind,
-        }
+        AwsFault { operation, code: code.to_owned(), message, kind }
     }
 
     /// The fault that stands as an entry inside a successful answer.
     pub fn of_code(operation: &'static str, code: &str, message: &str) -> AwsFault {
         let kind = kind_of(code, Some(message));
-        AwsFault {
-            operation,
-            code: code.to_owned(),
-            message: message.to_owned(),
-            kind,
-        }
+        AwsFault { operation, code: code.to_owned(), message: message.to_owned(), kind }
     }
 
     /// The time that a request has was over before AWS had answered.
@@ -155,9 +139,7 @@ fn service_message<E, R>(error: &SdkError<E, R>) -> Option<&str>
 where
     E: ProvideErrorMetadata,
 {
-    error
-        .as_service_error()
-        .and_then(ProvideErrorMetadata::message)
+    error.as_service_error().and_then(ProvideErrorMetadata::message)
 }
 
 fn kind_of(code: &str, message: Option<&str>) -> FaultKind {
@@ -170,10 +152,7 @@ fn kind_of(code: &str, message: Option<&str>) -> FaultKind {
     } else if CONTENTION_CODES.contains(&code)
         || code.starts_with("Internal")
         || code.starts_with("Service")
-        || matches!(
-            code,
-            "ServerException" | "Unknown" | "InternalFailure" | "KMSThrottling"
-        )
+        || matches!(code, "ServerException" | "Unknown" | "InternalFailure" | "KMSThrottling")
     {
         FaultKind::Transient
     } else {

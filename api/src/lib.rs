@@ -3,10 +3,7 @@
 //! `docs/ARCHITECTURE.md` walks through the layers; `tests/it/layering.rs` holds them apart.
 
 // Tests may stop at the first thing that is not as it should be.
-#![cfg_attr(
-    test,
-    expect(clippy::unwrap_used, clippy::expect_used, reason = "tests may panic")
-)]
+#![cfg_attr(test, expect(clippy::unwrap_used, clippy::expect_used, reason = "tests may panic"))]
 
 pub mod app;
 pub mod config;

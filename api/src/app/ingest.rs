@@ -40,13 +40,18 @@ impl App {
         let known = self.store.job_get(&key).await?.is_some();
         let kept_for = SignedDuration::from_hours(24 * i64::from(self.deployment.history_days));
         let expires_at = later(run.created_at, kept_for);
-        let applied = self
-            .store
-            .run_apply(&key, &run, expires_at, later(now, SILENCE), !known)
-            .await?;
-        // Also when the state was known: the one who wrote it may have died before this.
+        let applied =
+            self.store.run_apply(&key, &run, expires_at, later(now, SILENCE), !known).await?;
+        // Also when the state was known: the one who wrote it may have died before this. Then the
+        // table has the better evidence.
         if known {
-            self.store.job_show_run(&key, &run.summary()).await?;
+            let shown = match applied {
+                Applied::Written => Some(run),
+                Applied::Ignored => self.store.run_get(&key, &run.id).await?,
+            };
+            if let Some(run) = shown {
+                self.store.job_show_run(&key, &run.summary()).await?;
+            }
         }
         Ok(match applied {
             Applied::Written => Ingested::Written,

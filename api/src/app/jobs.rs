@@ -9,8 +9,9 @@ use uuid::Uuid;
 
 use super::reconcile::later;
 use super::{App, Moment};
-use crate::domain::ids::{JobKey, TeamName};
+use crate::domain::ids::{JobKey, JobName, TeamName};
 use crate::domain::job::{Deletion, Job, JobDefinition, Phase, Subscription};
+use crate::domain::violation::{Violation, ViolationCode};
 use crate::error::{Error, Result};
 use crate::store::{decode_cursor, encode_cursor};
 
@@ -68,9 +69,7 @@ impl App {
             scheduled_since: moment.now,
             last_run: None,
         };
-        self.store
-            .job_insert(&job, later(moment.now, GRACE))
-            .await?;
+        self.store.job_insert(&job, later(moment.now, GRACE)).await?;
         let job = self.reconcile_stored(job, moment).await;
         // Only a deletion that came right behind can have taken it away.
         let job = job.ok_or_else(|| Error::NotFound("the job".to_owned()))?;
@@ -93,15 +92,11 @@ impl App {
     ) -> Result<ListedJobs> {
         let list = format!("jobs/{team}");
         let after = cursor
-            .map(|cursor| checked_cursor(&list, cursor))
+            .map(|cursor| checked_cursor(&list, cursor, |name| JobName::parse(name).is_ok()))
             .transpose()?;
         let page = self.store.job_list(team, after.as_deref(), limit).await?;
         Ok(ListedJobs {
-            items: page
-                .items
-                .into_iter()
-                .map(|job| view(job, moment))
-                .collect(),
+            items: page.items.into_iter().map(|job| view(job, moment)).collect(),
             next: page.last.map(|last| encode_cursor(&list, &last)),
         })
     }
@@ -115,13 +110,17 @@ impl App {
         moment: Moment,
     ) -> Result<JobView> {
         let due_at = later(moment.now, GRACE);
-        let job = match self
-            .store
-            .job_set_enabled(key, enabled, moment.now, due_at)
-            .await?
-        {
+        let job = match self.store.job_set_enabled(key, enabled, moment.now, due_at).await? {
             Some(changed) => self.reconcile_stored(changed, moment).await,
-            None => Some(self.existing(key).await?),
+            // Nothing to change; but what an earlier request began may still be unfinished.
+            None => {
+                let job = self.existing(key).await?;
+                if job.observed_generation == job.generation {
+                    Some(job)
+                } else {
+                    self.reconcile_stored(job, moment).await
+                }
+            }
         };
         let job = job.ok_or_else(|| not_found(key))?;
         Ok(self.view_with_subscriptions(job, moment).await)
@@ -136,18 +135,12 @@ impl App {
         moment: Moment,
     ) -> Result<Option<JobView>> {
         let due_at = later(moment.now, GRACE);
-        let job = self
-            .store
-            .job_mark_deleted(key, deletion, moment.now, due_at)
-            .await?;
-        Ok(self
-            .reconcile_stored(job, moment)
-            .await
-            .map(|job| view(job, moment)))
+        let job = self.store.job_mark_deleted(key, deletion, moment.now, due_at).await?;
+        Ok(self.reconcile_stored(job, moment).await.map(|job| view(job, moment)))
     }
 
     /// Sends an event through the job's failure rule to its subscribers, and answers the event's
-    /// id. Errors: `NotFound`; `Conflict` while the rule or the topic does not stand.
+    /// id. Who has let a subscription run out is asked to confirm once more. Errors: `NotFound`; `Conflict` while the rule or the topic does not stand.
     pub async fn notification_test(&self, key: &JobKey) -> Result<String> {
         let job = self.existing(key).await?;
         if job.phase != Phase::Ready {
@@ -157,6 +150,7 @@ impl App {
                 job.phase.as_str()
             )));
         }
+        self.provisioner.subscribe_missing(&job, &self.deployment).await?;
         self.provisioner.send_test(&job, &self.deployment).await
     }
 
@@ -179,32 +173,31 @@ impl App {
                 None
             }
         };
-        JobView {
-            subscriptions,
-            ..view(job, moment)
-        }
+        JobView { subscriptions, ..view(job, moment) }
     }
 }
 
 fn view(job: Job, moment: Moment) -> JobView {
-    JobView {
-        next_starts: job.next_starts(moment.now, NEXT_STARTS),
-        subscriptions: None,
-        job,
-    }
+    JobView { next_starts: job.next_starts(moment.now, NEXT_STARTS), subscriptions: None, job }
 }
 
 fn not_found(key: &JobKey) -> Error {
     Error::NotFound(format!("job `{}`", key.job))
 }
 
-/// The key in `cursor`. Errors: `Invalid` at the parameter `cursor`.
-pub(super) fn checked_cursor(list: &str, cursor: &str) -> Result<String> {
-    decode_cursor(list, cursor).ok_or_else(|| {
-        Error::Invalid(vec![crate::domain::violation::Violation::new(
-            "cursor",
-            crate::domain::violation::ViolationCode::Format,
-            "is not the `next` of an answer to this list with these parameters",
-        )])
-    })
+/// The key in `cursor`, of which `is_key` must hold. Errors: `Invalid` at the parameter `cursor`.
+pub(super) fn checked_cursor(
+    list: &str,
+    cursor: &str,
+    is_key: impl Fn(&str) -> bool,
+) -> Result<String> {
+    decode_cursor(list, cursor).filter(|key| is_key(key)).ok_or_else(bad_cursor)
+}
+
+pub(super) fn bad_cursor() -> Error {
+    Error::Invalid(vec![Violation::new(
+        "cursor",
+        ViolationCode::Format,
+        "is not the `next` of an answer to this list with these parameters, or is too old",
+    )])
 }

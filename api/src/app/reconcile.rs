@@ -3,13 +3,17 @@
 //! It takes no hint from its caller, is safe to repeat and to stop anywhere, and never undoes a
 //! half-made job: it records how far it came and why, and is called again.
 
+use std::collections::BTreeMap;
+
+use futures::future::join_all;
 use jiff::{SignedDuration, Timestamp};
+use tokio::time::timeout_at;
 use uuid::Uuid;
 
 use super::{App, Moment};
 use crate::domain::ids::JobKey;
-use crate::domain::job::{Job, Phase};
-use crate::error::{Error, Result};
+use crate::domain::job::{Job, Phase, ResourceKind, ResourceStatus};
+use crate::error::{AwsFault, Error, Result};
 use crate::provision::names::Names;
 use crate::provision::plan;
 use crate::store::{Leased, Settled, Settlement};
@@ -51,10 +55,17 @@ impl App {
                 None => self.apply(&job, moment).await,
                 Some(_) => match self.take_away(&job, moment).await {
                     Some(settlement) => settlement,
-                    None => {
-                        self.store.job_delete(key, &token).await?;
-                        return Ok(Reconciled::Gone);
-                    }
+                    None => match self.store.job_delete(key, &token, job.generation).await? {
+                        Settled::Done => return Ok(Reconciled::Gone),
+                        Settled::Lost => return Ok(Reconciled::Busy),
+                        Settled::Changed => match self.store.job_get(key).await? {
+                            Some(changed) => {
+                                job = Box::new(changed);
+                                continue;
+                            }
+                            None => return Ok(Reconciled::Gone),
+                        },
+                    },
                 },
             };
             match self.store.job_settle(key, &token, &settlement).await? {
@@ -79,10 +90,7 @@ impl App {
 
     async fn apply(&self, job: &Job, moment: Moment) -> Settlement {
         let plan = plan(job, &self.deployment);
-        let report = self
-            .provisioner
-            .apply(&plan, &job.resources, moment.deadline)
-            .await;
+        let report = self.provisioner.apply(&plan, &job.resources, moment.deadline).await;
         match report.hindrance {
             None => Settlement {
                 generation: job.generation,
@@ -93,7 +101,15 @@ impl App {
                 reached: true,
                 due_at: None,
             },
-            Some(hindrance) => {
+            Some(mut hindrance) => {
+                // The rule is the last thing to be made to match, and this reconcile did not get
+                // there: a job that is paused must start nothing all the same.
+                if !job.definition.enabled
+                    && let Err(error) =
+                        self.provisioner.disable_schedule(job, &self.deployment).await
+                {
+                    hindrance.reason = format!("{}; and {error}", hindrance.reason);
+                }
                 let attempts = job.attempts.saturating_add(1);
                 let (phase, longest) = if hindrance.passing {
                     (Phase::Provisioning, LONGEST_PAUSE_PASSING)
@@ -114,57 +130,65 @@ impl App {
         }
     }
 
-    /// Takes away what the job made: the schedule first, then, once no task of it runs any more,
-    /// the rest. `None` when nothing is left.
+    /// Takes away what the job made: first what starts tasks, then, once no task of it runs any
+    /// more, the rest. `None` when nothing is left.
     async fn take_away(&self, job: &Job, moment: Moment) -> Option<Settlement> {
-        let unfinished = |reason: String, attempts: u32, wait: SignedDuration| Settlement {
-            generation: job.generation,
-            phase: Phase::Deleting,
-            reason: Some(reason),
-            resources: job.resources.clone(),
-            attempts,
-            reached: false,
-            due_at: Some(later(moment.now, wait)),
-        };
-        match self.try_take_away(job, moment).await {
-            Ok(0) => None,
+        let mut resources = job.resources.clone();
+        let taken = timeout_at(moment.deadline, self.try_take_away(job, &mut resources, moment));
+        let outcome =
+            taken.await.unwrap_or_else(|_| Err(Error::Aws(AwsFault::out_of_time("deletion"))));
+        let (reason, attempts, wait) = match outcome {
+            Ok(0) => return None,
             Ok(tasks) => {
-                let reason = format!(
-                    "waiting for {tasks} task{} to end",
-                    if tasks == 1 { "" } else { "s" }
-                );
-                Some(unfinished(reason, 0, TASKS_PAUSE))
+                let plural = if tasks == 1 { "" } else { "s" };
+                (format!("waiting for {tasks} task{plural} to end"), 0, TASKS_PAUSE)
             }
             Err(error) => {
                 let attempts = job.attempts.saturating_add(1);
                 tracing::warn!(job = %job.key(), attempts, %error, "deletion hindered");
-                let wait = pause(attempts, LONGEST_PAUSE_PASSING);
-                Some(unfinished(error.to_string(), attempts, wait))
+                (error.to_string(), attempts, pause(attempts, LONGEST_PAUSE_PASSING))
             }
-        }
+        };
+        Some(Settlement {
+            generation: job.generation,
+            phase: Phase::Deleting,
+            reason: Some(reason),
+            resources,
+            attempts,
+            reached: false,
+            due_at: Some(later(moment.now, wait)),
+        })
     }
 
     /// The number of tasks that have to end first; 0 when everything is gone.
-    async fn try_take_away(&self, job: &Job, moment: Moment) -> Result<usize> {
-        self.provisioner
-            .stop_schedule(job, &self.deployment)
-            .await?;
+    async fn try_take_away(
+        &self,
+        job: &Job,
+        resources: &mut BTreeMap<ResourceKind, ResourceStatus>,
+        moment: Moment,
+    ) -> Result<usize> {
+        let plan = plan(job, &self.deployment);
+        self.provisioner.close(&plan, resources, moment.deadline).await?;
         let names = Names::of(&self.deployment, &job.key());
         let cluster = job.definition.cluster.as_deref().unwrap_or(&names.base);
-        let tasks = self.fleet.unfinished(cluster, &names.base).await?;
-        if !tasks.is_empty() {
-            if job.deletion.is_some_and(|deletion| deletion.stop_tasks) {
-                for task in &tasks {
-                    self.fleet
-                        .stop(cluster, task, "The job is being deleted")
-                        .await?;
-                }
-            }
-            return Ok(tasks.len());
+        // Where somebody else has the family, its tasks are theirs: not to be waited for, and not to
+        // be stopped.
+        let tasks = if self.provisioner.owns_family(job, &self.deployment).await? {
+            self.fleet.unfinished(cluster, &names.base).await?
+        } else {
+            Vec::new()
+        };
+        if tasks.is_empty() {
+            self.provisioner.remove(&plan, resources, moment.deadline).await?;
+            return Ok(0);
         }
-        let plan = plan(job, &self.deployment);
-        self.provisioner.remove(&plan, moment.deadline).await?;
-        Ok(0)
+        if job.deletion.is_some_and(|deletion| deletion.stop_tasks) {
+            let stops =
+                tasks.iter().map(|task| self.fleet.stop(cluster, task, "The job is being deleted"));
+            // One that can't be stopped keeps none of the others running.
+            join_all(stops).await.into_iter().collect::<Result<Vec<()>>>()?;
+        }
+        Ok(tasks.len())
     }
 
     /// Reconciles a job whose new intent is stored: whatever comes of it, the request succeeded,
@@ -188,9 +212,7 @@ pub(super) fn log_failure(key: &JobKey, error: &Error) {
 }
 
 fn pause(attempts: u32, longest: i64) -> SignedDuration {
-    let doubled = PAUSE
-        .as_secs()
-        .saturating_mul(1 << attempts.saturating_sub(1).min(16));
+    let doubled = PAUSE.as_secs().saturating_mul(1 << attempts.saturating_sub(1).min(16));
     SignedDuration::from_secs(doubled.min(longest))
 }
 
@@ -205,9 +227,8 @@ mod tests {
 
     #[test]
     fn the_pause_doubles_up_to_its_longest() {
-        let seconds: Vec<i64> = [1, 2, 3, 10, 40, u32::MAX]
-            .map(|n| pause(n, 600).as_secs())
-            .to_vec();
+        let seconds: Vec<i64> =
+            [1, 2, 3, 10, 40, u32::MAX].map(|n| pause(n, 600).as_secs()).to_vec();
         assert_eq!(seconds, [30, 60, 120, 600, 600, 600]);
     }
 }

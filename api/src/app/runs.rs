@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::App;
-use super::jobs::checked_cursor;
+use super::jobs::{bad_cursor, checked_cursor};
 use crate::domain::console::log_stream_url;
 use crate::domain::ids::{JobKey, RunId};
 use crate::domain::job::MAIN_CONTAINER;
@@ -55,16 +55,22 @@ impl App {
     /// Errors: `NotFound` for a job that never was or of which nothing is kept; `Invalid` for a
     /// cursor of another list.
     pub async fn run_list(&self, key: &JobKey, wanted: RunsWanted) -> Result<ListedRuns> {
-        // A cursor outside the bounds of its list is an error to DynamoDB.
+        let from = wanted.from.map(RunId::second).unwrap_or_default();
+        let to = wanted.to.map(RunId::second).unwrap_or_default();
         let list = format!(
-            "runs/{key}/{}/{}",
-            wanted.from.map(RunId::second).unwrap_or_default(),
-            wanted.to.map(RunId::second).unwrap_or_default()
+            "runs/{key}/{from}/{to}/{}/{}/{}",
+            wanted.status.map(RunStatus::as_str).unwrap_or_default(),
+            wanted.trigger.map(Trigger::as_str).unwrap_or_default(),
+            wanted.task_arn.as_deref().unwrap_or_default(),
         );
-        let after = wanted
-            .cursor
-            .map(|cursor| checked_cursor(&list, &cursor))
-            .transpose()?;
+        // A key outside the bounds of its list is an error to DynamoDB.
+        let in_list = |id: &str| {
+            RunId::parse(id).is_some()
+                && id >= from.as_str()
+                && (to.is_empty() || &id[..to.len().min(id.len())] <= to.as_str())
+        };
+        let after =
+            wanted.cursor.map(|cursor| checked_cursor(&list, &cursor, in_list)).transpose()?;
         let filter = RunFilter {
             status: wanted.status,
             trigger: wanted.trigger,
@@ -77,31 +83,19 @@ impl App {
             .zip(filter.to)
             .is_some_and(|(from, to)| RunId::second(from) > RunId::second(to));
         let page = if empty {
-            crate::store::Page {
-                items: Vec::new(),
-                last: None,
-            }
+            crate::store::Page { items: Vec::new(), last: None }
         } else {
-            self.store
-                .run_list(key, &filter, after.as_deref(), wanted.limit)
-                .await?
+            self.store.run_list(key, &filter, after.as_deref(), wanted.limit).await?
         };
         if page.items.is_empty() && page.last.is_none() && self.store.job_get(key).await?.is_none()
         {
-            let any = self
-                .store
-                .run_list(key, &RunFilter::default(), None, 1)
-                .await?;
+            let any = self.store.run_list(key, &RunFilter::default(), None, 1).await?;
             if any.items.is_empty() {
                 return Err(Error::NotFound(format!("job `{}`", key.job)));
             }
         }
         Ok(ListedRuns {
-            items: page
-                .items
-                .into_iter()
-                .map(|run| self.run_view(key, run))
-                .collect(),
+            items: page.items.into_iter().map(|run| self.run_view(key, run)).collect(),
             next: page.last.map(|last| encode_cursor(&list, &last)),
         })
     }
@@ -125,30 +119,34 @@ impl App {
     ) -> Result<(Vec<LogLine>, Option<String>)> {
         let list = format!("logs/{key}/{id}");
         let position = match wanted.cursor {
-            Some(cursor) => LogPosition::After(checked_cursor(&list, &cursor)?),
+            Some(cursor) => match checked_cursor(&list, &cursor, |_| true)?.as_str() {
+                "" => LogPosition::Start,
+                token => LogPosition::After(token.to_owned()),
+            },
             None if wanted.tail => LogPosition::Tail,
             None => LogPosition::Start,
         };
         let run = self.run_get(key, id).await?.run;
         let group = Names::of(&self.deployment, key).log_group;
-        let page = self
-            .fleet
-            .logs(&group, &stream(id), &position, wanted.limit)
-            .await?;
-        let next = page
-            .next
-            .filter(|_| !(page.at_end && run.status.is_final()));
-        Ok((page.lines, next.map(|token| encode_cursor(&list, &token))))
+        let page = self.fleet.logs(&group, &stream(id), &position, wanted.limit).await;
+        let page = match page {
+            Ok(page) => page,
+            Err(Error::NotFound(_)) => return Err(bad_cursor()),
+            Err(error) => return Err(error),
+        };
+        let next = if page.at_end && run.status.is_final() {
+            None
+        } else {
+            // A run that has written nothing yet is followed from its first line on.
+            Some(encode_cursor(&list, page.next.as_deref().unwrap_or_default()))
+        };
+        Ok((page.lines, next))
     }
 
     fn run_view(&self, key: &JobKey, run: Run) -> RunView {
         let group = Names::of(&self.deployment, key).log_group;
         let console_url = log_stream_url(&self.deployment, &group, &stream(&run.id));
-        RunView {
-            job: key.clone(),
-            run,
-            console_url,
-        }
+        RunView { job: key.clone(), run, console_url }
     }
 }
 

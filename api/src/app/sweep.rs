@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures::StreamExt as _;
-use futures::future::join_all;
+use futures::future::{join, join_all};
 use futures::stream;
 use jiff::Timestamp;
 use tokio::time::Instant;
@@ -15,7 +15,8 @@ use super::reconcile::{later, log_failure};
 use super::{App, Moment};
 use crate::domain::ids::{JobKey, RunId};
 use crate::domain::run::{Run, RunStatus};
-use crate::error::Result;
+use crate::domain::task::TaskSnapshot;
+use crate::error::{Error, Result};
 use crate::fleet::DESCRIBE_MAX;
 use crate::store::{DUE_SHARDS, DueItem};
 
@@ -23,6 +24,8 @@ use crate::store::{DUE_SHARDS, DueItem};
 const PER_SHARD: i32 = 100;
 /// Jobs reconciled at the same time: RegisterTaskDefinition takes one call a second.
 const JOBS_AT_ONCE: usize = 4;
+/// Runs read from the table at the same time.
+const RUNS_AT_ONCE: usize = 16;
 /// No reconcile is begun with less time than this.
 const RECONCILE_TIME: Duration = Duration::from_secs(10);
 const FORGOTTEN: &str =
@@ -56,13 +59,17 @@ impl App {
                 }
             }
         }
-        let mut swept = Swept {
-            jobs: 0,
-            runs: runs.len(),
-            failures: 0,
-        };
-        swept.failures += self.sweep_runs(runs, moment.now).await;
-        let outcomes: Vec<Option<bool>> = stream::iter(jobs)
+        let asked = runs.len();
+        let (run_failures, reconciled) =
+            join(self.sweep_runs(runs, moment), self.sweep_jobs(jobs, moment)).await;
+        let job_failures = reconciled.iter().filter(|good| !**good).count();
+        Ok(Swept { jobs: reconciled.len(), runs: asked, failures: run_failures + job_failures })
+    }
+
+    /// Reconciles the jobs, as many as there is time for; answers of each whether it could be
+    /// worked on.
+    async fn sweep_jobs(&self, due: Vec<JobKey>, moment: Moment) -> Vec<bool> {
+        let outcomes: Vec<Option<bool>> = stream::iter(due)
             .map(|key| async move {
                 if Instant::now() + RECONCILE_TIME > moment.deadline {
                     return None;
@@ -78,68 +85,93 @@ impl App {
             .buffer_unordered(JOBS_AT_ONCE)
             .collect()
             .await;
-        swept.jobs = outcomes.iter().flatten().count();
-        swept.failures += outcomes.iter().flatten().filter(|good| !**good).count();
-        Ok(swept)
+        outcomes.into_iter().flatten().collect()
     }
 
-    /// Asks ECS about the runs, cluster by cluster; answers how many could not be settled.
-    async fn sweep_runs(&self, due: Vec<(JobKey, RunId)>, now: Timestamp) -> usize {
-        let mut failures = 0;
+    /// Asks ECS about the runs, cluster by cluster; answers how many could not be settled. Those
+    /// are postponed, so that they don't stand in the way of what is due behind them.
+    async fn sweep_runs(&self, due: Vec<(JobKey, RunId)>, moment: Moment) -> usize {
         let mut by_cluster: BTreeMap<String, Vec<(JobKey, Run)>> = BTreeMap::new();
-        for (key, id) in due {
-            match self.store.run_get(&key, &id).await {
+        let mut failed = Vec::new();
+        let found: Vec<_> = stream::iter(due)
+            .map(|(key, id)| async move { (self.store.run_get(&key, &id).await, key, id) })
+            .buffer_unordered(RUNS_AT_ONCE)
+            .collect()
+            .await;
+        for (found, key, id) in found {
+            match found {
                 Ok(Some(run)) if !run.status.is_final() => {
-                    by_cluster
-                        .entry(run.cluster_arn.clone())
-                        .or_default()
-                        .push((key, run));
+                    by_cluster.entry(run.cluster_arn.clone()).or_default().push((key, run));
                 }
                 // The index is a moment behind the table.
                 Ok(_) => {}
-                Err(error) => {
-                    tracing::error!(job = %key, run = %id, %error, "run not read");
-                    failures += 1;
-                }
+                Err(error) => failed.push((key, id, error)),
             }
         }
         for (cluster, runs) in by_cluster {
             for runs in runs.chunks(DESCRIBE_MAX) {
-                if let Err(error) = self.settle_runs(&cluster, runs, now).await {
-                    tracing::error!(cluster, %error, "runs not settled");
-                    failures += runs.len();
+                if Instant::now() >= moment.deadline {
+                    break;
                 }
+                failed.extend(self.settle_runs(&cluster, runs, moment.now).await);
             }
         }
-        failures
+        for (key, id, error) in &failed {
+            tracing::error!(job = %key, run = %id, %error, "run not settled");
+            let again = later(moment.now, SILENCE);
+            if let Err(error) = self.store.run_postpone(key, id, again).await {
+                tracing::error!(job = %key, run = %id, %error, "run not postponed");
+            }
+        }
+        failed.len()
     }
 
+    /// Settles runs of one cluster, [`DESCRIBE_MAX`] at most; answers those that could not be.
     async fn settle_runs(
         &self,
         cluster: &str,
         runs: &[(JobKey, Run)],
         now: Timestamp,
-    ) -> Result<()> {
+    ) -> Vec<(JobKey, RunId, Error)> {
         let arns: Vec<&str> = runs.iter().map(|(_, run)| run.task_arn.as_str()).collect();
-        let tasks = self.fleet.describe(cluster, &arns).await?;
-        for (key, run) in runs {
-            match tasks.iter().find(|task| task.task_arn == run.task_arn) {
-                Some(task) => {
-                    self.ingest(task, now).await?;
-                    if !task.has_stopped() {
-                        self.store
-                            .run_postpone(key, &run.id, later(now, SILENCE))
-                            .await?;
-                    }
-                }
-                None => {
-                    tracing::warn!(job = %key, run = %run.id, "run closed: ECS forgot its task");
-                    self.store.run_close_unknown(key, run, FORGOTTEN).await?;
-                    let mut summary = run.summary();
-                    summary.status = RunStatus::Unknown;
-                    self.store.job_show_run(key, &summary).await?;
-                }
+        let tasks = match self.fleet.describe(cluster, &arns).await {
+            Ok(tasks) => tasks,
+            Err(error) => {
+                let error = error.to_string();
+                let each = |(key, run): &(JobKey, Run)| {
+                    (key.clone(), run.id.clone(), Error::Internal(error.clone()))
+                };
+                return runs.iter().map(each).collect();
             }
+        };
+        let settled = runs.iter().zip(tasks).map(|((key, run), task)| async move {
+            let outcome = match task {
+                Ok(task) => self.settle_run(key, run, task, now).await,
+                Err(error) => Err(error),
+            };
+            outcome.err().map(|error| (key.clone(), run.id.clone(), error))
+        });
+        join_all(settled).await.into_iter().flatten().collect()
+    }
+
+    /// `task` is what ECS knows of the run's task; `None` if it has forgotten it.
+    async fn settle_run(
+        &self,
+        key: &JobKey,
+        run: &Run,
+        task: Option<TaskSnapshot>,
+        now: Timestamp,
+    ) -> Result<()> {
+        let Some(task) = task else {
+            tracing::warn!(job = %key, run = %run.id, "run closed: ECS forgot its task");
+            self.store.run_close_unknown(key, run, FORGOTTEN).await?;
+            let mut summary = run.summary();
+            summary.status = RunStatus::Unknown;
+            return self.store.job_show_run(key, &summary).await;
+        };
+        self.ingest(&task, now).await?;
+        if !task.has_stopped() {
+            self.store.run_postpone(key, &run.id, later(now, SILENCE)).await?;
         }
         Ok(())
     }

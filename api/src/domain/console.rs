@@ -13,11 +13,7 @@ pub fn log_group_url(deployment: &Deployment, group: &str) -> String {
 
 /// The page of one log stream.
 pub fn log_stream_url(deployment: &Deployment, group: &str, stream: &str) -> String {
-    format!(
-        "{}/log-events/{}",
-        log_group_url(deployment, group),
-        fragment(stream)
-    )
+    format!("{}/log-events/{}", log_group_url(deployment, group), fragment(stream))
 }
 
 /// The console reads its fragment percent-decoded twice, with `$` for the outer `%`. Of what our

@@ -38,17 +38,12 @@ pub struct Network {
 impl Deployment {
     /// Whether the stack may pass the role `arn` to a task.
     pub fn may_pass(&self, arn: &str) -> bool {
-        self.passable_roles
-            .iter()
-            .any(|pattern| matches_pattern(pattern, arn))
+        self.passable_roles.iter().any(|pattern| matches_pattern(pattern, arn))
     }
 
     /// `arn:<partition>:<service>:<region>:<account>:<resource>`.
     pub fn arn(&self, service: &str, resource: &str) -> String {
-        format!(
-            "arn:{}:{service}:{}:{}:{resource}",
-            self.partition, self.region, self.account
-        )
+        format!("arn:{}:{service}:{}:{}:{resource}", self.partition, self.region, self.account)
     }
 
     /// The AWS console's host for this partition.

@@ -27,42 +27,18 @@ const GIB: u32 = 1024;
 /// 256 units take 512 MiB as well, a step of its own: the row below has steps of 512 and
 /// [`allowed`] leaves out 1.5 GB.
 const ROWS: [Row; 7] = [
-    Row {
-        cpu: 256,
-        memory: (512, 2 * GIB, 512),
-    },
-    Row {
-        cpu: 512,
-        memory: (GIB, 4 * GIB, GIB),
-    },
-    Row {
-        cpu: 1024,
-        memory: (2 * GIB, 8 * GIB, GIB),
-    },
-    Row {
-        cpu: 2048,
-        memory: (4 * GIB, 16 * GIB, GIB),
-    },
-    Row {
-        cpu: 4096,
-        memory: (8 * GIB, 30 * GIB, GIB),
-    },
-    Row {
-        cpu: 8192,
-        memory: (16 * GIB, 60 * GIB, 4 * GIB),
-    },
-    Row {
-        cpu: 16384,
-        memory: (32 * GIB, 120 * GIB, 8 * GIB),
-    },
+    Row { cpu: 256, memory: (512, 2 * GIB, 512) },
+    Row { cpu: 512, memory: (GIB, 4 * GIB, GIB) },
+    Row { cpu: 1024, memory: (2 * GIB, 8 * GIB, GIB) },
+    Row { cpu: 2048, memory: (4 * GIB, 16 * GIB, GIB) },
+    Row { cpu: 4096, memory: (8 * GIB, 30 * GIB, GIB) },
+    Row { cpu: 8192, memory: (16 * GIB, 60 * GIB, 4 * GIB) },
+    Row { cpu: 16384, memory: (32 * GIB, 120 * GIB, 8 * GIB) },
 ];
 
 impl FargateSize {
     /// The smallest size: 256 CPU units and 512 MiB.
-    pub const SMALLEST: FargateSize = FargateSize {
-        cpu: 256,
-        memory: 512,
-    };
+    pub const SMALLEST: FargateSize = FargateSize { cpu: 256, memory: 512 };
 
     /// The size of `cpu` and `memory`. What is not given is chosen: the smallest memory for the
     /// CPU, or the smallest CPU that offers the memory.
@@ -96,10 +72,7 @@ impl FargateSize {
             (None, Some(memory)) => ROWS
                 .iter()
                 .find(|row| allowed(row, memory))
-                .map(|row| FargateSize {
-                    cpu: row.cpu,
-                    memory,
-                })
+                .map(|row| FargateSize { cpu: row.cpu, memory })
                 .ok_or_else(|| {
                     Violation::new(
                         "/memory",
@@ -180,9 +153,6 @@ mod tests {
             wrong.detail,
             "with 256 CPU units Fargate offers 512, 1024 or 2048 MiB, not 1536"
         );
-        assert_eq!(
-            FargateSize::choose(Some(300), None).unwrap_err().pointer,
-            "/cpu"
-        );
+        assert_eq!(FargateSize::choose(Some(300), None).unwrap_err().pointer, "/cpu");
     }
 }

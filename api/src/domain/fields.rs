@@ -28,12 +28,7 @@ impl<'v> Fields<'v> {
                 Map::new()
             }
         };
-        Fields {
-            map,
-            pointer,
-            known: Vec::new(),
-            violations,
-        }
+        Fields { map, pointer, known: Vec::new(), violations }
     }
 
     /// The pointer of the field `key` of this object.
@@ -50,11 +45,7 @@ impl<'v> Fields<'v> {
     /// Records that what stands at `path` below this object is wrong; `path` is made of reference
     /// tokens, as `command/0`.
     pub fn violation_at(&mut self, path: &str, code: ViolationCode, detail: impl Into<String>) {
-        self.violations.push(Violation::new(
-            format!("{}/{path}", self.pointer),
-            code,
-            detail,
-        ));
+        self.violations.push(Violation::new(format!("{}/{path}", self.pointer), code, detail));
     }
 
     /// Records that `key` is missing, unless its value was given but had the wrong type: that
@@ -109,8 +100,7 @@ impl<'v> Fields<'v> {
                 Value::String(text) => strings.push(text),
                 other => {
                     let pointer = format!("{}/{index}", self.pointer(key));
-                    self.violations
-                        .push(wrong_type(&pointer, "a string", &other));
+                    self.violations.push(wrong_type(&pointer, "a string", &other));
                     // Keeps the indices of what follows true.
                     strings.push(String::new());
                 }
@@ -133,8 +123,7 @@ impl<'v> Fields<'v> {
                 }
                 other => {
                     let pointer = format!("{}/{}", self.pointer(key), pointer_token(&name));
-                    self.violations
-                        .push(wrong_type(&pointer, "a string", &other));
+                    self.violations.push(wrong_type(&pointer, "a string", &other));
                 }
             }
         }
@@ -232,11 +221,7 @@ fn wrong_type(pointer: &str, wanted: &str, found: &Value) -> Violation {
         Value::Array(_) => "an array",
         Value::Object(_) => "an object",
     };
-    Violation::new(
-        pointer,
-        ViolationCode::Type,
-        format!("must be {wanted}, not {found}"),
-    )
+    Violation::new(pointer, ViolationCode::Type, format!("must be {wanted}, not {found}"))
 }
 
 #[cfg(test)]
@@ -246,10 +231,7 @@ mod tests {
     use super::*;
 
     fn pointers(violations: &[Violation]) -> Vec<(&str, &'static str)> {
-        violations
-            .iter()
-            .map(|one| (one.pointer.as_str(), one.code.as_str()))
-            .collect()
+        violations.iter().map(|one| (one.pointer.as_str(), one.code.as_str())).collect()
     }
 
     #[test]
@@ -289,14 +271,9 @@ mod tests {
     #[test]
     fn null_reads_as_absent() {
         let mut violations = Vec::new();
-        read_object(
-            json!({"cpu": null}),
-            String::new(),
-            &mut violations,
-            |fields| {
-                assert_eq!(fields.integer("cpu"), None);
-            },
-        );
+        read_object(json!({"cpu": null}), String::new(), &mut violations, |fields| {
+            assert_eq!(fields.integer("cpu"), None);
+        });
         assert_eq!(violations, []);
     }
 }

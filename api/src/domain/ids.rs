@@ -67,9 +67,7 @@ name!(
 
 fn check_name(text: &str, max: usize) -> Result<(), String> {
     let mut characters = text.chars();
-    let starts_well = characters
-        .next()
-        .is_some_and(|first| first.is_ascii_lowercase());
+    let starts_well = characters.next().is_some_and(|first| first.is_ascii_lowercase());
     let goes_on_well =
         characters.all(|one| one.is_ascii_lowercase() || one.is_ascii_digit() || one == '-');
     if !starts_well || !goes_on_well {
@@ -80,10 +78,7 @@ fn check_name(text: &str, max: usize) -> Result<(), String> {
         );
     }
     if text.len() > max {
-        return Err(format!(
-            "must have at most {max} characters, not {}",
-            text.len()
-        ));
+        return Err(format!("must have at most {max} characters, not {}", text.len()));
     }
     Ok(())
 }
@@ -172,9 +167,7 @@ impl fmt::Display for RunId {
 /// accounts that never took up the long ARN format.
 pub fn is_task_id(text: &str) -> bool {
     (1..=64).contains(&text.len())
-        && text
-            .bytes()
-            .all(|one| one.is_ascii_alphanumeric() || one == b'-')
+        && text.bytes().all(|one| one.is_ascii_alphanumeric() || one == b'-')
 }
 
 #[cfg(test)]

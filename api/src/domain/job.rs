@@ -163,6 +163,8 @@ pub enum ResourceState {
     Pending,
     Ready,
     Failed,
+    /// Taken away, in the course of the job's deletion.
+    Removed,
 }
 
 impl ResourceState {
@@ -171,6 +173,7 @@ impl ResourceState {
             ResourceState::Pending => "pending",
             ResourceState::Ready => "ready",
             ResourceState::Failed => "failed",
+            ResourceState::Removed => "removed",
         }
     }
 }

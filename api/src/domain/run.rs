@@ -65,10 +65,7 @@ impl RunStatus {
 
     /// Whether the failure rule tells the team.
     pub fn is_failure(self) -> bool {
-        matches!(
-            self,
-            RunStatus::Failed | RunStatus::FailedToStart | RunStatus::Interrupted
-        )
+        matches!(self, RunStatus::Failed | RunStatus::FailedToStart | RunStatus::Interrupted)
     }
 }
 
@@ -103,11 +100,8 @@ impl Trigger {
 /// is told.
 pub const FAILED_TO_START_CODES: [&str; 1] = ["TaskFailedToStart"];
 /// The stop codes of a task that AWS ended.
-pub const INTERRUPTED_CODES: [&str; 3] = [
-    "SpotInterruption",
-    "TerminationNotice",
-    "InfrastructureHealth",
-];
+pub const INTERRUPTED_CODES: [&str; 3] =
+    ["SpotInterruption", "TerminationNotice", "InfrastructureHealth"];
 /// The stop codes of a task that somebody stopped: no failure, whatever the exit code.
 pub const STOPPED_CODES: [&str; 2] = ["UserInitiated", "ServiceSchedulerInitiated"];
 
@@ -245,9 +239,7 @@ impl Run {
 
     /// The container that does the job's work.
     pub fn main_container(&self) -> Option<&ContainerResult> {
-        self.containers
-            .iter()
-            .find(|container| container.name == super::job::MAIN_CONTAINER)
+        self.containers.iter().find(|container| container.name == super::job::MAIN_CONTAINER)
     }
 
     /// What the job's own entry shows of this run.
@@ -338,19 +330,10 @@ mod tests {
 
     #[test]
     fn the_stop_code_goes_before_the_exit_code() {
-        assert_eq!(
-            status(Some("TaskFailedToStart"), &[("main", None)]),
-            RunStatus::FailedToStart
-        );
-        assert_eq!(
-            status(Some("UserInitiated"), &[("main", Some(143))]),
-            RunStatus::Stopped
-        );
+        assert_eq!(status(Some("TaskFailedToStart"), &[("main", None)]), RunStatus::FailedToStart);
+        assert_eq!(status(Some("UserInitiated"), &[("main", Some(143))]), RunStatus::Stopped);
         for code in INTERRUPTED_CODES {
-            assert_eq!(
-                status(Some(code), &[("main", Some(0))]),
-                RunStatus::Interrupted
-            );
+            assert_eq!(status(Some(code), &[("main", Some(0))]), RunStatus::Interrupted);
         }
     }
 
@@ -360,9 +343,6 @@ mod tests {
         let slot = Some("2020-01-23T17:57:00Z".parse().unwrap());
         assert_eq!(Run::of_task(&task, Trigger::Schedule).scheduled_time, slot);
         assert_eq!(Run::of_task(&task, Trigger::External).scheduled_time, None);
-        assert_eq!(
-            Run::of_task(&task, Trigger::Schedule).task_definition_revision,
-            7
-        );
+        assert_eq!(Run::of_task(&task, Trigger::Schedule).task_definition_revision, 7);
     }
 }

@@ -26,14 +26,21 @@ enum Kind {
     Cron(Box<Cron>),
 }
 
+/// EventBridge API Reference, PutRule: `ScheduleExpression`.
+const EXPRESSION_MAX: usize = 256;
+
 impl Schedule {
     /// Reads `expression`. The error says which part is wrong, what was found and what is
     /// allowed.
     pub fn parse(expression: &str) -> Result<Schedule, String> {
+        if expression.len() > EXPRESSION_MAX {
+            return Err(format!(
+                "must have at most {EXPRESSION_MAX} characters, not {}",
+                expression.len()
+            ));
+        }
         let kind = if let Some(inner) = inside(expression, "rate") {
-            Kind::Rate {
-                minutes: parse_rate(inner)?,
-            }
+            Kind::Rate { minutes: parse_rate(inner)? }
         } else if let Some(inner) = inside(expression, "cron") {
             Kind::Cron(Box::new(Cron::parse(inner)?))
         } else {
@@ -43,10 +50,7 @@ impl Schedule {
                 shortened(expression)
             ));
         };
-        Ok(Schedule {
-            kind,
-            expression: expression.to_owned(),
-        })
+        Ok(Schedule { kind, expression: expression.to_owned() })
     }
 
     /// The expression as it was given.
@@ -93,10 +97,7 @@ impl fmt::Display for Schedule {
 
 /// What stands between `keyword(` and the closing parenthesis.
 fn inside<'t>(expression: &'t str, keyword: &str) -> Option<&'t str> {
-    expression
-        .strip_prefix(keyword)?
-        .strip_prefix('(')?
-        .strip_suffix(')')
+    expression.strip_prefix(keyword)?.strip_prefix('(')?.strip_suffix(')')
 }
 
 /// The value of a rate, in minutes.
@@ -112,10 +113,7 @@ fn parse_rate(inner: &str) -> Result<i64, String> {
         .ok()
         .filter(|number| *number > 0 && value.bytes().all(|one| one.is_ascii_digit()))
         .ok_or_else(|| {
-            format!(
-                "the value of a rate is a whole number above 0, not `{}`",
-                shortened(value)
-            )
+            format!("the value of a rate is a whole number above 0, not `{}`", shortened(value))
         })?;
     let (singular, plural, minutes) = match unit {
         "minute" | "minutes" => ("minute", "minutes", 1),
@@ -172,12 +170,7 @@ mod tests {
 
     #[test]
     fn rates_are_singular_exactly_at_one() {
-        for good in [
-            "rate(1 minute)",
-            "rate(5 minutes)",
-            "rate(1 hour)",
-            "rate(7 days)",
-        ] {
+        for good in ["rate(1 minute)", "rate(5 minutes)", "rate(1 hour)", "rate(7 days)"] {
             assert_eq!(Schedule::parse(good).unwrap().expression(), good);
         }
         for bad in [
@@ -214,10 +207,7 @@ mod tests {
         let schedule = Schedule::parse("rate(1 hour)").unwrap();
         let starts =
             schedule.next_starts(at("2026-01-01T02:10:00Z"), at("2026-01-01T00:20:30Z"), 2);
-        assert_eq!(
-            starts,
-            [at("2026-01-01T02:20:30Z"), at("2026-01-01T03:20:30Z")]
-        );
+        assert_eq!(starts, [at("2026-01-01T02:20:30Z"), at("2026-01-01T03:20:30Z")]);
         let on_the_start =
             schedule.next_starts(at("2026-01-01T02:20:30Z"), at("2026-01-01T00:20:30Z"), 1);
         assert_eq!(on_the_start, [at("2026-01-01T03:20:30Z")]);

@@ -56,9 +56,7 @@ impl TaskSnapshot {
     }
 
     pub fn main_container(&self) -> Option<&ContainerSnapshot> {
-        self.containers
-            .iter()
-            .find(|container| container.name == MAIN_CONTAINER)
+        self.containers.iter().find(|container| container.name == MAIN_CONTAINER)
     }
 
     pub fn has_stopped(&self) -> bool {

@@ -19,11 +19,7 @@ impl Violation {
         code: ViolationCode,
         detail: impl Into<String>,
     ) -> Violation {
-        Violation {
-            pointer: pointer.into(),
-            code,
-            detail: detail.into(),
-        }
+        Violation { pointer: pointer.into(), code, detail: detail.into() }
     }
 }
 

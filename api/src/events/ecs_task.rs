@@ -58,10 +58,7 @@ struct Container {
 pub fn parse(body: &str) -> Result<TaskSnapshot, String> {
     let event: Event = serde_json::from_str(body).map_err(|error| error.to_string())?;
     if event.source != "aws.ecs" || event.detail_type != "ECS Task State Change" {
-        return Err(format!(
-            "{} from {} is no task event",
-            event.detail_type, event.source
-        ));
+        return Err(format!("{} from {} is no task event", event.detail_type, event.source));
     }
     let detail = event.detail;
     let task = TaskSnapshot {

@@ -16,10 +16,7 @@ pub async fn apply_batch(app: &App, batch: SqsEvent, now: Timestamp) -> SqsBatch
         let id = message.message_id.unwrap_or_default();
         let body = message.body.unwrap_or_default();
         let outcome = match ecs_task::parse(&body) {
-            Ok(task) => app
-                .ingest(&task, now)
-                .await
-                .map_err(|error| error.to_string()),
+            Ok(task) => app.ingest(&task, now).await.map_err(|error| error.to_string()),
             Err(error) => Err(error),
         };
         match outcome {

@@ -44,7 +44,10 @@ pub struct LogPage {
 }
 
 impl Fleet {
-    /// Up to `limit` lines of a stream. A stream that does not exist has none.
+    /// Up to `limit` lines of a stream, oldest first. A stream that does not exist has none.
+    ///
+    /// Errors: `NotFound` for a position that CloudWatch Logs does not know (any more: a token
+    /// lives for 24 hours).
     pub async fn logs(
         &self,
         group: &str,
@@ -52,100 +55,145 @@ impl Fleet {
         position: &LogPosition,
         limit: i32,
     ) -> Result<LogPage> {
-        let mut whole = self.page_within(group, stream, position, limit).await?;
-        // CloudWatch Logs answers less than it has, even nothing, before the end of a stream.
+        let stream = Stream { logs: &self.logs, group, stream };
+        let first = match position {
+            LogPosition::Start => stream.fetch_fitting(None, true, limit).await?,
+            LogPosition::Tail => stream.fetch_fitting(None, false, limit).await?,
+            LogPosition::After(token) => stream.fetch_fitting(Some(token), true, limit).await?,
+        };
+        match position {
+            LogPosition::Tail => stream.tail(first, limit).await,
+            LogPosition::Start | LogPosition::After(_) => stream.forward(first, limit).await,
+        }
+    }
+}
+
+/// One log stream.
+struct Stream<'a> {
+    logs: &'a aws_sdk_cloudwatchlogs::Client,
+    group: &'a str,
+    stream: &'a str,
+}
+
+/// What one call of GetLogEvents answered.
+struct Fetched {
+    lines: Vec<LogLine>,
+    forward: Option<String>,
+    backward: Option<String>,
+    /// Whether the token that was given came back: there is nothing more in its direction.
+    at_end: bool,
+}
+
+impl Stream<'_> {
+    /// Goes on behind `first`: CloudWatch Logs answers less than it has, even nothing, before the
+    /// end of a stream.
+    async fn forward(&self, first: Fetched, limit: i32) -> Result<LogPage> {
+        let mut page = LogPage { lines: first.lines, next: first.forward, at_end: first.at_end };
         for _ in 1..FETCHES_MAX {
-            let room = limit - i32::try_from(whole.lines.len()).unwrap_or(limit);
-            let Some(token) = whole.next.clone().filter(|_| room > 0 && !whole.at_end) else {
+            let room = limit - count(&page.lines);
+            let Some(token) = page.next.clone().filter(|_| room > 0 && !page.at_end) else {
                 break;
             };
-            let more = self
-                .page_within(group, stream, &LogPosition::After(token), room)
-                .await?;
-            if size_of(&whole.lines) + size_of(&more.lines) > PAGE_BYTES_MAX {
+            let more = self.fetch_fitting(Some(&token), true, room).await?;
+            if size_of(&page.lines) + size_of(&more.lines) > PAGE_BYTES_MAX {
                 break;
             }
-            whole.lines.extend(more.lines);
-            whole.next = more.next;
-            whole.at_end = more.at_end;
+            page.lines.extend(more.lines);
+            page.next = more.forward;
+            page.at_end = more.at_end;
         }
-        Ok(whole)
+        Ok(page)
     }
 
-    /// One page, of so many lines as an answer has room for.
-    async fn page_within(
+    /// Goes on before `first`, which holds the newest lines.
+    async fn tail(&self, first: Fetched, limit: i32) -> Result<LogPage> {
+        let mut page = LogPage { lines: first.lines, next: first.forward, at_end: true };
+        let mut backward = first.backward.filter(|_| !first.at_end);
+        for _ in 1..FETCHES_MAX {
+            let room = limit - count(&page.lines);
+            let Some(token) = backward.take().filter(|_| room > 0) else {
+                break;
+            };
+            let more = self.fetch_fitting(Some(&token), false, room).await?;
+            if size_of(&page.lines) + size_of(&more.lines) > PAGE_BYTES_MAX {
+                break;
+            }
+            backward = more.backward.filter(|_| !more.at_end);
+            page.lines.splice(0..0, more.lines);
+        }
+        Ok(page)
+    }
+
+    /// One call, for so many lines as an answer has room for.
+    async fn fetch_fitting(
         &self,
-        group: &str,
-        stream: &str,
-        position: &LogPosition,
+        token: Option<&str>,
+        from_head: bool,
         limit: i32,
-    ) -> Result<LogPage> {
+    ) -> Result<Fetched> {
         let mut limit = limit;
         loop {
-            let page = self.log_page(group, stream, position, limit).await?;
-            if size_of(&page.lines) <= PAGE_BYTES_MAX || limit == 1 {
-                return Ok(page);
+            let fetched = self.fetch(token, from_head, limit).await?;
+            if size_of(&fetched.lines) <= PAGE_BYTES_MAX || limit == 1 {
+                return Ok(fetched);
             }
             // GetLogEvents counts bytes before they are escaped: fewer lines, then.
-            limit = (limit.min(i32::try_from(page.lines.len()).unwrap_or(limit)) / 2).max(1);
+            limit = (limit.min(count(&fetched.lines)) / 2).max(1);
         }
     }
 
-    async fn log_page(
-        &self,
-        group: &str,
-        stream: &str,
-        position: &LogPosition,
-        limit: i32,
-    ) -> Result<LogPage> {
-        let token = match position {
-            LogPosition::After(token) => Some(token.clone()),
-            LogPosition::Start | LogPosition::Tail => None,
-        };
+    async fn fetch(&self, token: Option<&str>, from_head: bool, limit: i32) -> Result<Fetched> {
         let answer = self
             .logs
             .get_log_events()
-            .log_group_name(group)
-            .log_stream_name(stream)
-            .start_from_head(*position != LogPosition::Tail)
+            .log_group_name(self.group)
+            .log_stream_name(self.stream)
+            .start_from_head(from_head)
             .limit(limit.clamp(1, EVENTS_MAX))
-            .set_next_token(token.clone())
+            .set_next_token(token.map(str::to_owned))
             .send()
             .await;
         let answer = match answer {
             Ok(answer) => answer,
             Err(error) if says(&error, |error| error.is_resource_not_found_exception()) => {
-                return Ok(LogPage {
+                return Ok(Fetched {
                     lines: Vec::new(),
-                    next: None,
+                    forward: None,
+                    backward: None,
                     at_end: true,
                 });
             }
+            // All else that is asked for is of our making.
+            Err(error)
+                if token.is_some()
+                    && says(&error, |error| error.is_invalid_parameter_exception()) =>
+            {
+                return Err(Error::NotFound("this place in the log".to_owned()));
+            }
             Err(error) => return Err(Error::aws("logs:GetLogEvents", error)),
         };
-        let lines: Vec<LogLine> = answer
-            .events()
-            .iter()
-            .map(|event| {
-                let (message, truncated) = cut(event.message().unwrap_or_default());
-                LogLine {
-                    timestamp: Timestamp::from_millisecond(event.timestamp().unwrap_or(0))
-                        .unwrap_or(Timestamp::UNIX_EPOCH),
-                    message,
-                    truncated,
-                }
-            })
-            .collect();
+        let lines = answer.events().iter().map(line).collect();
+        let (forward, backward) = (answer.next_forward_token, answer.next_backward_token);
         // CloudWatch Logs API Reference, GetLogEvents: at the end of the stream it answers the
         // token that it was given. A page can be empty before that.
-        let next = answer.next_forward_token;
-        let at_end = *position == LogPosition::Tail || (token.is_some() && next == token);
-        Ok(LogPage {
-            lines,
-            next,
-            at_end,
-        })
+        let same_way = if from_head { &forward } else { &backward };
+        let at_end = token.is_some() && same_way.as_deref() == token;
+        Ok(Fetched { lines, forward, backward, at_end })
     }
+}
+
+fn line(event: &aws_sdk_cloudwatchlogs::types::OutputLogEvent) -> LogLine {
+    let (message, truncated) = cut(event.message().unwrap_or_default());
+    LogLine {
+        timestamp: Timestamp::from_millisecond(event.timestamp().unwrap_or(0))
+            .unwrap_or(Timestamp::UNIX_EPOCH),
+        message,
+        truncated,
+    }
+}
+
+fn count(lines: &[LogLine]) -> i32 {
+    i32::try_from(lines.len()).unwrap_or(i32::MAX)
 }
 
 /// What `lines` take in an answer, their timestamps and punctuation included.
@@ -188,13 +236,7 @@ mod tests {
 
     #[test]
     fn the_size_is_that_of_the_json() {
-        for text in [
-            "plain",
-            "quo\"te\\",
-            "\u{1}\u{8}\n\r\t\u{c}\u{1f}\u{7f}",
-            "grün",
-            "",
-        ] {
+        for text in ["plain", "quo\"te\\", "\u{1}\u{8}\n\r\t\u{c}\u{1f}\u{7f}", "grün", ""] {
             let json = serde_json::to_string(text).unwrap();
             assert_eq!(json_size(text), json.len() - 2, "{text:?}");
         }

@@ -1,5 +1,6 @@
 //! ECS tasks.
 
+use aws_sdk_ecs::operation::describe_tasks::DescribeTasksOutput;
 use aws_sdk_ecs::primitives::DateTime;
 use aws_sdk_ecs::types::{DesiredStatus, Task, TaskOverride};
 use jiff::Timestamp;
@@ -7,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::Fleet;
 use crate::domain::task::{ContainerSnapshot, TaskSnapshot};
-use crate::error::{Error, Result, says};
+use crate::error::{AwsFault, Error, Result, says};
 
 /// DescribeTasks takes so many tasks a call.
 pub const DESCRIBE_MAX: usize = 100;
@@ -20,9 +21,10 @@ impl Fleet {
         let ending = self.listed(cluster, family, DesiredStatus::Stopped).await?;
         for arns in ending.chunks(DESCRIBE_MAX) {
             let arns: Vec<&str> = arns.iter().map(String::as_str).collect();
-            let tasks = self.describe(cluster, &arns).await?;
-            let going_on = tasks.into_iter().filter(|task| !task.has_stopped());
-            unfinished.extend(going_on.map(|task| task.task_arn));
+            for task in self.describe(cluster, &arns).await? {
+                unfinished
+                    .extend(task?.filter(|task| !task.has_stopped()).map(|task| task.task_arn));
+            }
         }
         Ok(unfinished)
     }
@@ -63,15 +65,7 @@ impl Fleet {
     /// Asks a task to end; `reason` comes back as its `stoppedReason`. One that has ended is no
     /// error.
     pub async fn stop(&self, cluster: &str, task_arn: &str, reason: &str) -> Result<()> {
-        match self
-            .ecs
-            .stop_task()
-            .cluster(cluster)
-            .task(task_arn)
-            .reason(reason)
-            .send()
-            .await
-        {
+        match self.ecs.stop_task().cluster(cluster).task(task_arn).reason(reason).send().await {
             Ok(_) => Ok(()),
             // "The referenced task was not found."
             Err(error) if says(&error, |error| error.is_invalid_parameter_exception()) => Ok(()),
@@ -79,9 +73,15 @@ impl Fleet {
         }
     }
 
-    /// The tasks of `arns`, all of `cluster` and [`DESCRIBE_MAX`] at most, as they stand now. Those
-    /// that ECS has forgotten are left out.
-    pub async fn describe(&self, cluster: &str, arns: &[&str]) -> Result<Vec<TaskSnapshot>> {
+    /// The tasks of `arns`, all of `cluster` and [`DESCRIBE_MAX`] at most, each as it stands now;
+    /// `None` for one that ECS has forgotten.
+    ///
+    /// Errors: the call's for all; one task's alone, where ECS did not tell how it stands.
+    pub async fn describe(
+        &self,
+        cluster: &str,
+        arns: &[&str],
+    ) -> Result<Vec<Result<Option<TaskSnapshot>>>> {
         let answer = self
             .ecs
             .describe_tasks()
@@ -92,37 +92,36 @@ impl Fleet {
         let answer = match answer {
             Ok(answer) => answer,
             Err(error) if says(&error, |error| error.is_cluster_not_found_exception()) => {
-                return Ok(Vec::new());
+                return Ok(arns.iter().map(|_| Ok(None)).collect());
             }
             Err(error) => return Err(Error::aws("ecs:DescribeTasks", error)),
         };
-        // A task that is not there is told as the failure MISSING; any other is a fault.
-        if let Some(failure) = answer
-            .failures()
-            .iter()
-            .find(|failure| failure.reason() != Some("MISSING"))
-        {
-            return Err(Error::Aws(crate::error::AwsFault::of_code(
-                "ecs:DescribeTasks",
-                failure.reason().unwrap_or("Unknown"),
-                failure.detail().unwrap_or("no detail"),
-            )));
-        }
-        answer.tasks().iter().map(snapshot).collect()
+        Ok(arns.iter().map(|arn| described(&answer, arn)).collect())
+    }
+}
+
+/// What `answer` tells of the task `arn`.
+fn described(answer: &DescribeTasksOutput, arn: &str) -> Result<Option<TaskSnapshot>> {
+    if let Some(task) = answer.tasks().iter().find(|task| task.task_arn() == Some(arn)) {
+        return snapshot(task).map(Some);
+    }
+    let failure = answer.failures().iter().find(|failure| failure.arn() == Some(arn));
+    // A task that is not there is told as the failure MISSING; any other is a fault.
+    match failure.and_then(|failure| failure.reason()) {
+        Some("MISSING") => Ok(None),
+        reason => Err(Error::Aws(AwsFault::of_code(
+            "ecs:DescribeTasks",
+            reason.unwrap_or("Unknown"),
+            failure.and_then(|failure| failure.detail()).unwrap_or("no word of the task"),
+        ))),
     }
 }
 
 fn snapshot(task: &Task) -> Result<TaskSnapshot> {
     let missing = |what: &str| Error::Internal(format!("ECS described a task without {what}"));
     Ok(TaskSnapshot {
-        task_arn: task
-            .task_arn()
-            .ok_or_else(|| missing("taskArn"))?
-            .to_owned(),
-        cluster_arn: task
-            .cluster_arn()
-            .ok_or_else(|| missing("clusterArn"))?
-            .to_owned(),
+        task_arn: task.task_arn().ok_or_else(|| missing("taskArn"))?.to_owned(),
+        cluster_arn: task.cluster_arn().ok_or_else(|| missing("clusterArn"))?.to_owned(),
         task_definition_arn: task
             .task_definition_arn()
             .ok_or_else(|| missing("taskDefinitionArn"))?

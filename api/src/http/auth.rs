@@ -44,10 +44,7 @@ pub(super) async fn require_admin(
     request: Request,
     next: Next,
 ) -> Response {
-    let given = request
-        .headers()
-        .get(header::AUTHORIZATION)
-        .map(|value| value.as_bytes());
+    let given = request.headers().get(header::AUTHORIZATION).map(|value| value.as_bytes());
     match given.map(bearer) {
         Some(Some(token)) if api.admin.admits(token) => next.run(request).await,
         Some(Some(_)) => Problem::unauthorized("this token is not known").into_response(),

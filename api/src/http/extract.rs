@@ -55,18 +55,11 @@ async fn body_bytes(body: Body) -> Result<bytes::Bytes, Problem> {
 }
 
 fn is_json(headers: &HeaderMap) -> bool {
-    let Some(value) = headers
-        .get(header::CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok())
+    let Some(value) = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok())
     else {
         return false;
     };
-    let essence = value
-        .split(';')
-        .next()
-        .unwrap_or_default()
-        .trim()
-        .to_ascii_lowercase();
+    let essence = value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     essence == "application/json"
         || (essence.starts_with("application/") && essence.ends_with("+json"))
 }
@@ -150,11 +143,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Params {
         let Query(given) = Query::<Vec<(String, String)>>::from_request_parts(parts, state)
             .await
             .map_err(|_| Problem::bad_request("the query string can't be read"))?;
-        Ok(Params {
-            given,
-            known: Vec::new(),
-            violations: Vec::new(),
-        })
+        Ok(Params { given, known: Vec::new(), violations: Vec::new() })
     }
 }
 

@@ -24,17 +24,10 @@ const LIMIT_MAX: i32 = 100;
 #[schema(example = json!({
     "name": "hello", "image": "busybox:1", "schedule": "rate(1 day)",
 }))]
-#[expect(
-    dead_code,
-    reason = "describes the request in the OpenAPI document; domain::job reads it"
-)]
+#[expect(dead_code, reason = "describes the request in the OpenAPI document; domain::job reads it")]
 pub(super) struct JobRequest {
     /// Unique in the team.
-    #[schema(
-        pattern = "^[a-z][a-z0-9-]*$",
-        max_length = 64,
-        example = "detect-terraform-drift"
-    )]
+    #[schema(pattern = "^[a-z][a-z0-9-]*$", max_length = 64, example = "detect-terraform-drift")]
     pub(super) name: String,
     #[schema(max_length = 512)]
     pub(super) description: Option<String>,
@@ -206,7 +199,7 @@ pub(super) struct Resource {
     pub(super) kind: String,
     #[schema(required)]
     pub(super) arn: Option<String>,
-    /// `pending`, `ready` or `failed`.
+    /// `pending`, `ready`, `failed` or, while the job is being deleted, `removed`.
     #[schema(example = "ready")]
     pub(super) state: String,
     #[schema(required)]
@@ -290,15 +283,8 @@ pub(super) async fn create(
     params.finish()?;
     let moment = api.moment();
     let view = api.app.job_create(team, definition, moment).await?;
-    let location = format!(
-        "/v1/teams/{}/jobs/{}",
-        view.job.team, view.job.definition.name
-    );
-    Ok(answer(
-        StatusCode::CREATED,
-        [(header::LOCATION, location)],
-        JobBody::of(view),
-    ))
+    let location = format!("/v1/teams/{}/jobs/{}", view.job.team, view.job.definition.name);
+    Ok(answer(StatusCode::CREATED, [(header::LOCATION, location)], JobBody::of(view)))
 }
 
 /// List a team's jobs
@@ -325,14 +311,8 @@ pub(super) async fn list(
     let limit = params.count("limit", LIMIT_MAX).unwrap_or(LIMIT_DEFAULT);
     let cursor = params.text("cursor");
     params.finish()?;
-    let page = api
-        .app
-        .job_list(&team, limit, cursor.as_deref(), api.moment())
-        .await?;
-    Ok(Json(JobList {
-        items: page.items.into_iter().map(JobBody::of).collect(),
-        next: page.next,
-    }))
+    let page = api.app.job_list(&team, limit, cursor.as_deref(), api.moment()).await?;
+    Ok(Json(JobList { items: page.items.into_iter().map(JobBody::of).collect(), next: page.next }))
 }
 
 /// Get a job
@@ -353,9 +333,7 @@ pub(super) async fn get(
     params: Params,
 ) -> Result<Json<JobBody>, Problem> {
     params.finish()?;
-    Ok(Json(JobBody::of(
-        api.app.job_get(&key, api.moment()).await?,
-    )))
+    Ok(Json(JobBody::of(api.app.job_get(&key, api.moment()).await?)))
 }
 
 /// Delete a job
@@ -387,17 +365,13 @@ pub(super) async fn delete(
     JobPath(key): JobPath,
     mut params: Params,
 ) -> Result<Response, Problem> {
-    let deletion = Deletion {
-        stop_tasks: params.flag("stop_tasks"),
-        delete_logs: params.flag("delete_logs"),
-    };
+    let deletion =
+        Deletion { stop_tasks: params.flag("stop_tasks"), delete_logs: params.flag("delete_logs") };
     params.finish()?;
-    Ok(
-        match api.app.job_delete(&key, deletion, api.moment()).await? {
-            Some(view) => (StatusCode::ACCEPTED, Json(JobBody::of(view))).into_response(),
-            None => StatusCode::NO_CONTENT.into_response(),
-        },
-    )
+    Ok(match api.app.job_delete(&key, deletion, api.moment()).await? {
+        Some(view) => (StatusCode::ACCEPTED, Json(JobBody::of(view))).into_response(),
+        None => StatusCode::NO_CONTENT.into_response(),
+    })
 }
 
 /// Pause a job
@@ -426,9 +400,7 @@ pub(super) async fn pause(
     _: NoBody,
 ) -> Result<Json<JobBody>, Problem> {
     params.finish()?;
-    Ok(Json(JobBody::of(
-        api.app.job_set_enabled(&key, false, api.moment()).await?,
-    )))
+    Ok(Json(JobBody::of(api.app.job_set_enabled(&key, false, api.moment()).await?)))
 }
 
 /// Resume a job
@@ -457,9 +429,7 @@ pub(super) async fn resume(
     _: NoBody,
 ) -> Result<Json<JobBody>, Problem> {
     params.finish()?;
-    Ok(Json(JobBody::of(
-        api.app.job_set_enabled(&key, true, api.moment()).await?,
-    )))
+    Ok(Json(JobBody::of(api.app.job_set_enabled(&key, true, api.moment()).await?)))
 }
 
 /// Test a job's notifications
@@ -504,15 +474,7 @@ fn answer<const N: usize>(
 impl JobBody {
     fn of(view: JobView) -> JobBody {
         let status = JobStatus::of(&view);
-        let Job {
-            id,
-            team,
-            definition,
-            generation,
-            created_at,
-            updated_at,
-            ..
-        } = view.job;
+        let Job { id, team, definition, generation, created_at, updated_at, .. } = view.job;
         JobBody {
             id,
             team: team.into(),

@@ -48,37 +48,24 @@ impl Api {
 pub fn router(app: App, admin_token_sha256: &str) -> Router {
     let (v1, document) = openapi::routes().split_for_parts();
     let document: Arc<str> = document.to_json().unwrap_or_default().into();
-    let api = Api {
-        app: Arc::new(app),
-        admin: AdminToken::from_hex(admin_token_sha256),
-        document,
-    };
+    let api = Api { app: Arc::new(app), admin: AdminToken::from_hex(admin_token_sha256), document };
     let v1 = v1
         .fallback(unknown_path)
         .method_not_allowed_fallback(method_not_allowed)
-        .layer(middleware::from_fn_with_state(
-            api.clone(),
-            auth::require_admin,
-        ));
+        .layer(middleware::from_fn_with_state(api.clone(), auth::require_admin));
     Router::new()
         .nest("/v1", v1)
         .route("/openapi.json", get(document_json))
         .route("/healthz", get(healthz))
         .fallback(unknown_path)
         .method_not_allowed_fallback(method_not_allowed)
-        .layer(CatchPanicLayer::custom(|_| {
-            Problem::internal().into_response()
-        }))
+        .layer(CatchPanicLayer::custom(|_| Problem::internal().into_response()))
         .layer(middleware::from_fn(finish))
         .with_state(api)
 }
 
 async fn document_json(State(api): State<Api>) -> Response {
-    (
-        [(header::CONTENT_TYPE, "application/json")],
-        api.document.to_string(),
-    )
-        .into_response()
+    ([(header::CONTENT_TYPE, "application/json")], api.document.to_string()).into_response()
 }
 
 async fn healthz() -> &'static str {

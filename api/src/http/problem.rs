@@ -119,27 +119,15 @@ impl Problem {
     }
 
     pub(super) fn method_not_allowed(detail: impl Into<String>) -> Problem {
-        Problem::new(
-            StatusCode::METHOD_NOT_ALLOWED,
-            ProblemCode::MethodNotAllowed,
-            detail,
-        )
+        Problem::new(StatusCode::METHOD_NOT_ALLOWED, ProblemCode::MethodNotAllowed, detail)
     }
 
     pub(super) fn payload_too_large(detail: impl Into<String>) -> Problem {
-        Problem::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            ProblemCode::PayloadTooLarge,
-            detail,
-        )
+        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, ProblemCode::PayloadTooLarge, detail)
     }
 
     pub(super) fn unsupported_media_type(detail: impl Into<String>) -> Problem {
-        Problem::new(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            ProblemCode::UnsupportedMediaType,
-            detail,
-        )
+        Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, ProblemCode::UnsupportedMediaType, detail)
     }
 
     pub(super) fn internal() -> Problem {
@@ -153,9 +141,8 @@ impl Problem {
     /// The answer to a request with these violations: 422 for a body that is understood, 400 for
     /// parameters.
     pub(super) fn of_violations(violations: Vec<Violation>) -> Problem {
-        let in_body = violations
-            .iter()
-            .any(|one| one.pointer.is_empty() || one.pointer.starts_with('/'));
+        let in_body =
+            violations.iter().any(|one| one.pointer.is_empty() || one.pointer.starts_with('/'));
         let (status, code) = if in_body {
             (StatusCode::UNPROCESSABLE_ENTITY, ProblemCode::Invalid)
         } else {
@@ -174,10 +161,7 @@ impl Problem {
                 detail: one.detail,
             })
             .collect();
-        Problem {
-            errors,
-            ..Problem::new(status, code, detail)
-        }
+        Problem { errors, ..Problem::new(status, code, detail) }
     }
 
     /// The body, now that the request's path and id are known, in place of `response`'s.
@@ -185,10 +169,9 @@ impl Problem {
         self.instance = path.to_owned();
         self.request_id = request_id.to_owned();
         let (mut parts, _) = response.into_parts();
-        parts.headers.insert(
-            header::CONTENT_TYPE,
-            HeaderValue::from_static("application/problem+json"),
-        );
+        parts
+            .headers
+            .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         parts.headers.remove(header::CONTENT_LENGTH);
         // Strings and numbers only: it can always be written.
         let body = serde_json::to_vec(&self).unwrap_or_default();
@@ -215,9 +198,7 @@ impl IntoResponse for Problem {
                 .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         if let Some(seconds) = self.retry_after {
-            response
-                .headers_mut()
-                .insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         // The outermost layer knows the rest and writes the body.
         response.extensions_mut().insert(self);
@@ -230,21 +211,15 @@ impl From<Error> for Problem {
         match error {
             Error::Invalid(violations) => Problem::of_violations(violations),
             Error::NotFound(_) => Problem::not_found(error.to_string()),
-            Error::AlreadyExists(_) => Problem::new(
-                StatusCode::CONFLICT,
-                ProblemCode::AlreadyExists,
-                error.to_string(),
-            ),
+            Error::AlreadyExists(_) => {
+                Problem::new(StatusCode::CONFLICT, ProblemCode::AlreadyExists, error.to_string())
+            }
             Error::Conflict(detail) => {
                 Problem::new(StatusCode::CONFLICT, ProblemCode::Conflict, detail)
             }
             Error::Busy(_) => Problem {
                 retry_after: Some(1),
-                ..Problem::new(
-                    StatusCode::CONFLICT,
-                    ProblemCode::Conflict,
-                    error.to_string(),
-                )
+                ..Problem::new(StatusCode::CONFLICT, ProblemCode::Conflict, error.to_string())
             },
             Error::Aws(ref fault)
                 if matches!(fault.kind, FaultKind::Throttled | FaultKind::Transient) =>

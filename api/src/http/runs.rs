@@ -204,10 +204,7 @@ pub(super) async fn list(
     };
     params.finish()?;
     let page = api.app.run_list(&key, wanted).await?;
-    Ok(Json(RunList {
-        items: page.items.into_iter().map(RunBody::of).collect(),
-        next: page.next,
-    }))
+    Ok(Json(RunList { items: page.items.into_iter().map(RunBody::of).collect(), next: page.next }))
 }
 
 /// Get a run
@@ -266,11 +263,8 @@ pub(super) async fn logs(
         params.wrong("tail", ViolationCode::NotAllowed, detail);
     }
     params.finish()?;
-    let wanted = LogsWanted {
-        tail: tail.is_some(),
-        limit: tail.or(limit).unwrap_or(LINES_DEFAULT),
-        cursor,
-    };
+    let wanted =
+        LogsWanted { tail: tail.is_some(), limit: tail.or(limit).unwrap_or(LINES_DEFAULT), cursor };
     let (lines, next) = api.app.run_logs(&key, &id, wanted).await?;
     let items = lines
         .into_iter()

@@ -28,8 +28,7 @@ impl Cluster {
     }
 
     fn owns(&self, cluster: &aws_sdk_ecs::types::Cluster) -> bool {
-        self.tags
-            .own(cluster.tags().iter().map(|tag| (tag.key(), tag.value())))
+        self.tags.own(cluster.tags().iter().map(|tag| (tag.key(), tag.value())))
     }
 }
 
@@ -55,9 +54,7 @@ impl Resource for Cluster {
                 )));
             }
             None => {
-                let tags = self
-                    .tags
-                    .map(|key, value| Tag::builder().key(key).value(value).build());
+                let tags = self.tags.map(|key, value| Tag::builder().key(key).value(value).build());
                 let answer = clients
                     .ecs
                     .create_cluster()
@@ -66,9 +63,7 @@ impl Resource for Cluster {
                     .send()
                     .await
                     .map_err(|error| Error::aws("ecs:CreateCluster", error))?;
-                answer
-                    .cluster
-                    .unwrap_or_else(|| aws_sdk_ecs::types::Cluster::builder().build())
+                answer.cluster.unwrap_or_else(|| aws_sdk_ecs::types::Cluster::builder().build())
             }
         };
         found
@@ -84,21 +79,12 @@ impl Resource for Cluster {
             Some(cluster) if self.owns(&cluster) => {}
             _ => return Ok(()),
         }
-        match clients
-            .ecs
-            .delete_cluster()
-            .cluster(&self.name)
-            .send()
-            .await
-        {
+        match clients.ecs.delete_cluster().cluster(&self.name).send().await {
             Ok(_) => Ok(()),
             Err(error) if says(&error, |error| error.is_cluster_not_found_exception()) => Ok(()),
             // A task that the schedule started just before it was switched off.
             Err(error) if says(&error, |error| error.is_cluster_contains_tasks_exception()) => {
-                Err(Error::Busy(format!(
-                    "ECS cluster `{}`, in which a task runs,",
-                    self.name
-                )))
+                Err(Error::Busy(format!("ECS cluster `{}`, in which a task runs,", self.name)))
             }
             Err(error) => Err(Error::aws("ecs:DeleteCluster", error)),
         }
@@ -121,7 +107,5 @@ async fn active(clients: &Clients, name: &str) -> Result<Option<aws_sdk_ecs::typ
         .await
         .map_err(|error| Error::aws("ecs:DescribeClusters", error))?;
     let clusters = answer.clusters.unwrap_or_default();
-    Ok(clusters
-        .into_iter()
-        .find(|cluster| cluster.status() == Some(ACTIVE)))
+    Ok(clusters.into_iter().find(|cluster| cluster.status() == Some(ACTIVE)))
 }

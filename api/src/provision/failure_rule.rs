@@ -75,9 +75,8 @@ fn test_source(context: &Context<'_>) -> String {
 /// EventBridge matches the fields of one array element together: `name` and `exitCode` are those
 /// of the same container.
 pub(super) fn pattern(context: &Context<'_>) -> Value {
-    let revisions = context
-        .deployment
-        .arn("ecs", &format!("task-definition/{}:", context.names.base));
+    let revisions =
+        context.deployment.arn("ecs", &format!("task-definition/{}:", context.names.base));
     let stopped = |condition: Value| {
         let mut detail = json!({
             "lastStatus": ["STOPPED"],
@@ -92,13 +91,11 @@ pub(super) fn pattern(context: &Context<'_>) -> Value {
             "detail": detail,
         })
     };
-    let ended_by_aws: Vec<&str> = FAILED_TO_START_CODES
-        .into_iter()
-        .chain(INTERRUPTED_CODES)
-        .collect();
+    let ended_by_aws: Vec<&str> =
+        FAILED_TO_START_CODES.into_iter().chain(INTERRUPTED_CODES).collect();
     json!({"$or": [
         stopped(json!({
-            "stopCode": [{"anything-but": STOPPED_CODES}],
+            "stopCode": [{"anything-but": STOPPED_CODES}, {"exists": false}],
             "containers": {"name": [MAIN_CONTAINER], "exitCode": [{"anything-but": 0}]},
         })),
         // The main container ended, and ECS could not tell how.
@@ -167,12 +164,8 @@ pub(super) async fn send_test(clients: &Clients, context: &Context<'_>) -> Resul
         Some(id) => Ok(id.to_owned()),
         None => Err(Error::Aws(AwsFault::of_code(
             "events:PutEvents",
-            entry
-                .and_then(|entry| entry.error_code())
-                .unwrap_or("Unknown"),
-            entry
-                .and_then(|entry| entry.error_message())
-                .unwrap_or("no message"),
+            entry.and_then(|entry| entry.error_code()).unwrap_or("Unknown"),
+            entry.and_then(|entry| entry.error_message()).unwrap_or("no message"),
         ))),
     }
 }

@@ -28,10 +28,8 @@ pub(super) struct Role {
 /// The task execution role: pulls the image, writes the logs, and nothing else.
 pub(super) fn execution_role(context: &Context<'_>) -> Role {
     let deployment = context.deployment;
-    let log_streams = deployment.arn(
-        "logs",
-        &format!("log-group:{}:log-stream:*", context.names.log_group),
-    );
+    let log_streams =
+        deployment.arn("logs", &format!("log-group:{}:log-stream:*", context.names.log_group));
     let mut statements = vec![json!({
         "Sid": "WriteLogs",
         "Effect": "Allow",
@@ -154,11 +152,17 @@ fn ecr_repository(context: &Context<'_>) -> Option<String> {
         Image::Repository { repository, .. } => {
             Some(deployment.arn("ecr", &format!("repository/{repository}")))
         }
-        // `<account>.dkr.ecr.<region>.<suffix>/<repository>[:<tag>|@<digest>]`
+        // `<account>.dkr.ecr[-fips].<region>.amazonaws.com/<repository>[:<tag>|@<digest>]`, or the
+        // dual-stack `<account>.dkr-ecr[-fips].<region>.on.aws/...`: Amazon ECR User Guide,
+        // "Private registry in Amazon ECR".
         Image::Reference(reference) => {
             let (registry, path) = reference.split_once('/')?;
-            let (account, rest) = registry.split_once(".dkr.ecr.")?;
-            let region = rest.split('.').next()?;
+            let labels: Vec<&str> = registry.split('.').collect();
+            let (account, region) = match labels[..] {
+                [account, "dkr", "ecr" | "ecr-fips", region, ..] => (account, region),
+                [account, "dkr-ecr" | "dkr-ecr-fips", region, "on", "aws"] => (account, region),
+                _ => return None,
+            };
             let repository = path.split(['@', ':']).next()?;
             Some(format!(
                 "arn:{}:ecr:{region}:{account}:repository/{repository}",
@@ -182,10 +186,7 @@ impl Role {
         match clients.iam.get_role().role_name(&self.name).send().await {
             Ok(answer) => {
                 let tags = answer.role.and_then(|role| role.tags).unwrap_or_default();
-                if self
-                    .tags
-                    .own(tags.iter().map(|tag| (Some(tag.key()), Some(tag.value()))))
-                {
+                if self.tags.own(tags.iter().map(|tag| (Some(tag.key()), Some(tag.value())))) {
                     Ok(true)
                 } else {
                     Err(Error::NotOurs(format!("IAM role `{}`", self.name)))
@@ -232,6 +233,15 @@ impl Resource for Role {
                 if !self.is_there(clients).await? {
                     return Err(Error::Busy(format!("IAM role `{}`", self.name)));
                 }
+                // First: without it the function's own role may not write the policies.
+                clients
+                    .iam
+                    .put_role_permissions_boundary()
+                    .role_name(&self.name)
+                    .permissions_boundary(&self.boundary_arn)
+                    .send()
+                    .await
+                    .map_err(|error| Error::aws("iam:PutRolePermissionsBoundary", error))?;
                 clients
                     .iam
                     .update_assume_role_policy()

@@ -27,18 +27,10 @@ impl LogGroup {
 
     /// Whether the group is there and ours; `NotOurs` if it is somebody else's.
     async fn is_there(&self, clients: &Clients) -> Result<bool> {
-        match clients
-            .logs
-            .list_tags_for_resource()
-            .resource_arn(&self.arn)
-            .send()
-            .await
-        {
+        match clients.logs.list_tags_for_resource().resource_arn(&self.arn).send().await {
             Ok(answer) => {
                 let tags = answer.tags.unwrap_or_default();
-                let found = tags
-                    .iter()
-                    .map(|(key, value)| (Some(&**key), Some(&**value)));
+                let found = tags.iter().map(|(key, value)| (Some(&**key), Some(&**value)));
                 if self.tags.own(found) {
                     Ok(true)
                 } else {
@@ -60,18 +52,22 @@ impl Resource for LogGroup {
     }
 
     fn wanted(&self, _: &Made) -> String {
-        format!(
-            "{} {} {:?}",
-            self.name,
-            self.retention_days,
-            self.tags.as_map()
-        )
+        format!("{} {} {:?}", self.name, self.retention_days, self.tags.as_map())
     }
 
     async fn ensure(&self, clients: &Clients, _: &Made) -> Result<String> {
+        let tags = self.tags.as_map().clone().into_iter().collect();
         // That of an earlier job of this name may be there still: it holds the history's logs.
-        if !self.is_there(clients).await? {
-            let tags = self.tags.as_map().clone().into_iter().collect();
+        if self.is_there(clients).await? {
+            clients
+                .logs
+                .tag_resource()
+                .resource_arn(&self.arn)
+                .set_tags(Some(tags))
+                .send()
+                .await
+                .map_err(|error| Error::aws("logs:TagResource", error))?;
+        } else {
             let created = clients
                 .logs
                 .create_log_group()
@@ -103,13 +99,7 @@ impl Resource for LogGroup {
             Ok(false) | Err(Error::NotOurs(_)) => return Ok(()),
             Err(error) => return Err(error),
         }
-        match clients
-            .logs
-            .delete_log_group()
-            .log_group_name(&self.name)
-            .send()
-            .await
-        {
+        match clients.logs.delete_log_group().log_group_name(&self.name).send().await {
             Ok(_) => Ok(()),
             Err(error) if says(&error, |error| error.is_resource_not_found_exception()) => Ok(()),
             Err(error) => Err(Error::aws("logs:DeleteLogGroup", error)),

@@ -1,8 +1,8 @@
 //! The durable AWS resources of a job: what they are to be, and how they come to be and go.
 //!
 //! [`plan`] is pure: it turns a job into the resources wanted, in stages; what stands in one stage
-//! needs only what earlier ones made. [`Provisioner::apply`] ensures them, [`Provisioner::remove`]
-//! takes them away in reverse. Both are safe to repeat, to run twice at once and to stop anywhere.
+//! needs only what earlier ones made. [`Provisioner::apply`] ensures them, [`Provisioner::close`]
+//! and [`Provisioner::remove`] take them away. All are safe to repeat, to run twice at once and to stop anywhere.
 
 mod cluster;
 mod failure_rule;
@@ -123,16 +123,11 @@ impl<'a> Context<'a> {
 
     /// The cluster in which the job's tasks run: its own, or the one it names.
     fn cluster_name(&self) -> &str {
-        self.job
-            .definition
-            .cluster
-            .as_deref()
-            .unwrap_or(&self.names.base)
+        self.job.definition.cluster.as_deref().unwrap_or(&self.names.base)
     }
 
     fn cluster_arn(&self) -> String {
-        self.deployment
-            .arn("ecs", &format!("cluster/{}", self.cluster_name()))
+        self.deployment.arn("ecs", &format!("cluster/{}", self.cluster_name()))
     }
 
     fn role_arn(&self, name: &str) -> String {
@@ -189,9 +184,7 @@ impl Provisioner {
         let mut made = Made::default();
         for stage in &plan.stages {
             let outcomes = join_all(
-                stage
-                    .iter()
-                    .map(|one| self.apply_one(one.as_ref(), known, &made, deadline)),
+                stage.iter().map(|one| self.apply_one(one.as_ref(), known, &made, deadline)),
             )
             .await;
             let mut hindrance: Option<Hindrance> = None;
@@ -209,16 +202,10 @@ impl Provisioner {
                 };
             }
             if hindrance.is_some() {
-                return Report {
-                    resources,
-                    hindrance,
-                };
+                return Report { resources, hindrance };
             }
         }
-        Report {
-            resources,
-            hindrance: None,
-        }
+        Report { resources, hindrance: None }
     }
 
     async fn apply_one(
@@ -252,11 +239,7 @@ impl Provisioner {
                 let passing = error.retryable();
                 let status = ResourceStatus {
                     arn: known.and_then(|known| known.arn.clone()),
-                    state: if passing {
-                        ResourceState::Pending
-                    } else {
-                        ResourceState::Failed
-                    },
+                    state: if passing { ResourceState::Pending } else { ResourceState::Failed },
                     reason: Some(error.to_string()),
                     applied: None,
                 };
@@ -266,26 +249,90 @@ impl Provisioner {
         }
     }
 
-    /// Switches the job's schedule off, so that it starts nothing more.
-    pub async fn stop_schedule(&self, job: &Job, deployment: &Deployment) -> Result<()> {
+    /// Switches the job's schedule off and changes nothing else: for a pause that can't be carried
+    /// through to its end.
+    pub async fn disable_schedule(&self, job: &Job, deployment: &Deployment) -> Result<()> {
         let rule = schedule_rule::ScheduleRule::of(&Context::of(job, deployment));
-        rule.remove(&self.clients).await
+        rule.disable(&self.clients).await
     }
 
-    /// Takes away what `plan` made, in reverse order, and nothing else. The log group stays
-    /// unless the deletion asks for it.
-    pub async fn remove(&self, plan: &Plan, deadline: Instant) -> Result<()> {
-        for stage in plan.stages.iter().rev() {
-            let outcomes = join_all(
-                stage
-                    .iter()
-                    .filter(|one| !(plan.keep_log_group && one.kind() == ResourceKind::LogGroup))
-                    .map(|one| retried(deadline, || one.remove(&self.clients))),
-            )
-            .await;
-            outcomes.into_iter().collect::<Result<Vec<()>>>()?;
+    /// Takes away what starts tasks: the schedule, then the task definition, of which nobody can
+    /// start a revision any more. After it the job's tasks can only become fewer. What is gone is
+    /// noted in `resources`.
+    pub async fn close(
+        &self,
+        plan: &Plan,
+        resources: &mut BTreeMap<ResourceKind, ResourceStatus>,
+        deadline: Instant,
+    ) -> Result<()> {
+        for kind in [ResourceKind::ScheduleRule, ResourceKind::TaskDefinition] {
+            self.remove_kinds(plan, &[kind], resources, deadline).await?;
         }
         Ok(())
+    }
+
+    /// Takes away the rest of what `plan` made, and nothing else. The cluster goes first, as ECS
+    /// refuses that while a task is left in it. The log group stays unless the deletion asks for it.
+    pub async fn remove(
+        &self,
+        plan: &Plan,
+        resources: &mut BTreeMap<ResourceKind, ResourceStatus>,
+        deadline: Instant,
+    ) -> Result<()> {
+        self.remove_kinds(plan, &[ResourceKind::Cluster], resources, deadline).await?;
+        let mut rest = vec![
+            ResourceKind::FailureRule,
+            ResourceKind::Topic,
+            ResourceKind::ExecutionRole,
+            ResourceKind::EventsRole,
+        ];
+        if !plan.keep_log_group {
+            rest.push(ResourceKind::LogGroup);
+        }
+        self.remove_kinds(plan, &rest, resources, deadline).await
+    }
+
+    async fn remove_kinds(
+        &self,
+        plan: &Plan,
+        kinds: &[ResourceKind],
+        resources: &mut BTreeMap<ResourceKind, ResourceStatus>,
+        deadline: Instant,
+    ) -> Result<()> {
+        let wanted: Vec<&dyn Resource> = plan
+            .stages
+            .iter()
+            .flatten()
+            .map(AsRef::as_ref)
+            .filter(|one| kinds.contains(&one.kind()))
+            .collect();
+        let outcomes =
+            join_all(wanted.iter().map(|one| retried(deadline, || one.remove(&self.clients))))
+                .await;
+        let mut result = Ok(());
+        for (resource, outcome) in wanted.iter().zip(outcomes) {
+            match outcome {
+                Ok(()) => {
+                    let removed =
+                        ResourceStatus { state: ResourceState::Removed, ..Default::default() };
+                    resources.insert(resource.kind(), removed);
+                }
+                Err(error) => result = Err(error),
+            }
+        }
+        result
+    }
+
+    /// Whether the tasks of the job's task definition family are the job's.
+    pub async fn owns_family(&self, job: &Job, deployment: &Deployment) -> Result<bool> {
+        task_definition::TaskDefinition::of(&Context::of(job, deployment))
+            .owns_family(&self.clients)
+            .await
+    }
+
+    /// Subscribes again whose subscription ran out or was ended.
+    pub async fn subscribe_missing(&self, job: &Job, deployment: &Deployment) -> Result<()> {
+        topic::Topic::of(&Context::of(job, deployment)).subscribe_missing(&self.clients).await
     }
 
     /// The cluster that a definition names must exist.
@@ -308,9 +355,7 @@ impl Provisioner {
         job: &Job,
         deployment: &Deployment,
     ) -> Result<Vec<Subscription>> {
-        topic::Topic::of(&Context::of(job, deployment))
-            .subscriptions(&self.clients)
-            .await
+        topic::Topic::of(&Context::of(job, deployment)).subscriptions(&self.clients).await
     }
 
     /// Puts an event that the job's failure rule takes for a test, and answers its id.

@@ -38,10 +38,13 @@ pub struct Names {
 impl Names {
     pub fn of(deployment: &Deployment, key: &JobKey) -> Names {
         let stack = &deployment.stack;
+        // IAM knows no regions: without it, the same stack in a second region would find the first
+        // one's roles and take them for its own.
+        let region = &deployment.region;
         let base = format!("{stack}_{}_{}", key.team, key.job);
         Names {
-            execution_role: shortened(&format!("{base}_execution")),
-            events_role: shortened(&format!("{base}_events")),
+            execution_role: shortened(&format!("{base}_{region}_execution")),
+            events_role: shortened(&format!("{base}_{region}_events")),
             schedule_rule: shortened(&base),
             failure_rule: shortened(&format!("{base}_failure")),
             topic: format!("{base}_failure"),
@@ -65,10 +68,7 @@ pub fn job_of_family(deployment: &Deployment, family: &str) -> Option<JobKey> {
     if stack != deployment.stack || parts.next().is_some() {
         return None;
     }
-    Some(JobKey::new(
-        TeamName::parse(team).ok()?,
-        JobName::parse(job).ok()?,
-    ))
+    Some(JobKey::new(TeamName::parse(team).ok()?, JobName::parse(job).ok()?))
 }
 
 /// `name`, or where it is longer than 64 characters, its beginning and a hash of all of it.
@@ -83,10 +83,7 @@ fn shortened(name: &str) -> String {
 
 /// The SHA-256 of `bytes`, in lower-case hexadecimal digits.
 pub fn hex_sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]
@@ -102,7 +99,7 @@ mod tests {
     fn names_are_made_of_stack_team_and_job() {
         let names = Names::of(&deployment(), &key("platform", "hello"));
         assert_eq!(names.base, "cp_platform_hello");
-        assert_eq!(names.execution_role, "cp_platform_hello_execution");
+        assert_eq!(names.execution_role, "cp_platform_hello_eu-west-1_execution");
         assert_eq!(names.failure_rule, "cp_platform_hello_failure");
         assert_eq!(names.log_group, "/cronplane/cp/platform/hello");
         assert_eq!(names.started_by_schedule(), "events-rule/cp_platform_hello");
@@ -111,10 +108,8 @@ mod tests {
     #[test]
     fn long_names_are_cut_and_stay_apart() {
         let first = Names::of(&deployment(), &key(&"t".repeat(32), &"j".repeat(64)));
-        let second = Names::of(
-            &deployment(),
-            &key(&"t".repeat(32), &format!("{}k", "j".repeat(63))),
-        );
+        let second =
+            Names::of(&deployment(), &key(&"t".repeat(32), &format!("{}k", "j".repeat(63))));
         let short = |names: &Names| {
             [
                 names.execution_role.clone(),

@@ -40,20 +40,12 @@ impl Rule {
     /// Whether the rule is there and ours; `NotOurs` if it is somebody else's. PutRule would
     /// replace a stranger's rule without a word.
     async fn is_there(&self, clients: &Clients) -> Result<bool> {
-        match clients
-            .events
-            .list_tags_for_resource()
-            .resource_arn(&self.arn)
-            .send()
-            .await
-        {
+        match clients.events.list_tags_for_resource().resource_arn(&self.arn).send().await {
             Ok(answer) => {
-                if self.tags.own(
-                    answer
-                        .tags()
-                        .iter()
-                        .map(|tag| (Some(tag.key()), Some(tag.value()))),
-                ) {
+                if self
+                    .tags
+                    .own(answer.tags().iter().map(|tag| (Some(tag.key()), Some(tag.value()))))
+                {
                     Ok(true)
                 } else {
                     Err(Error::NotOurs(format!("EventBridge rule `{}`", self.name)))
@@ -83,19 +75,13 @@ impl Rule {
             .put_rule()
             .name(&self.name)
             .description(&self.description)
-            .state(if self.enabled {
-                RuleState::Enabled
-            } else {
-                RuleState::Disabled
-            })
+            .state(if self.enabled { RuleState::Enabled } else { RuleState::Disabled })
             .set_tags(tags);
         let put = match &self.trigger {
             RuleTrigger::Schedule(expression) => put.schedule_expression(expression),
             RuleTrigger::Pattern(pattern) => put.event_pattern(pattern),
         };
-        put.send()
-            .await
-            .map_err(|error| Error::aws("events:PutRule", error))?;
+        put.send().await.map_err(|error| Error::aws("events:PutRule", error))?;
         let answer = clients
             .events
             .put_targets()
@@ -107,11 +93,18 @@ impl Rule {
         // A refusal can stand inside a success.
         match answer.failed_entries().first() {
             None => Ok(self.arn.clone()),
-            Some(entry) => Err(failed_entry(
-                "events:PutTargets",
-                entry.error_code(),
-                entry.error_message(),
-            )),
+            Some(entry) => {
+                Err(failed_entry("events:PutTargets", entry.error_code(), entry.error_message()))
+            }
+        }
+    }
+
+    /// Switches the rule off; one that is gone is off.
+    pub(super) async fn disable(&self, clients: &Clients) -> Result<()> {
+        match clients.events.disable_rule().name(&self.name).send().await {
+            Ok(_) => Ok(()),
+            Err(error) if says(&error, |error| error.is_resource_not_found_exception()) => Ok(()),
+            Err(error) => Err(Error::aws("events:DisableRule", error)),
         }
     }
 
@@ -122,13 +115,7 @@ impl Rule {
             Ok(false) | Err(Error::NotOurs(_)) => return Ok(()),
             Err(error) => return Err(error),
         }
-        let removed = clients
-            .events
-            .remove_targets()
-            .rule(&self.name)
-            .ids(TARGET_ID)
-            .send()
-            .await;
+        let removed = clients.events.remove_targets().rule(&self.name).ids(TARGET_ID).send().await;
         match removed {
             Ok(answer) => {
                 if let Some(entry) = answer.failed_entries().first()

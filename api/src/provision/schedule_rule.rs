@@ -50,6 +50,11 @@ impl ScheduleRule {
         }
     }
 
+    /// Switches the schedule off.
+    pub(super) async fn disable(&self, clients: &Clients) -> Result<()> {
+        self.rule.disable(clients).await
+    }
+
     /// Gives the task the time that the schedule meant: cron times are on the minute, whenever the
     /// task really starts.
     fn input_template() -> String {
@@ -82,9 +87,7 @@ impl ScheduleRule {
             .launch_type(LaunchType::Fargate)
             .group(format!("family:{}", self.family))
             .network_configuration(
-                NetworkConfiguration::builder()
-                    .awsvpc_configuration(network)
-                    .build(),
+                NetworkConfiguration::builder().awsvpc_configuration(network).build(),
             )
             // The tags of the task definition say whose the task is.
             .propagate_tags(PropagateTags::TaskDefinition)

@@ -23,10 +23,7 @@ impl Tags {
     ) -> Tags {
         let ours = BTreeMap::from([
             (MANAGED_BY_TAG.to_owned(), MANAGED_BY.to_owned()),
-            (
-                format!("{MANAGED_TAG_PREFIX}stack"),
-                deployment.stack.clone(),
-            ),
+            (format!("{MANAGED_TAG_PREFIX}stack"), deployment.stack.clone()),
             (format!("{MANAGED_TAG_PREFIX}team"), key.team.to_string()),
             (format!("{MANAGED_TAG_PREFIX}job"), key.job.to_string()),
         ]);
@@ -37,10 +34,7 @@ impl Tags {
 
     /// Every tag, made into a service's own type.
     pub(super) fn map<T>(&self, make: impl Fn(&str, &str) -> T) -> Vec<T> {
-        self.all
-            .iter()
-            .map(|(key, value)| make(key, value))
-            .collect()
+        self.all.iter().map(|(key, value)| make(key, value)).collect()
     }
 
     pub(super) fn as_map(&self) -> &BTreeMap<String, String> {
@@ -52,12 +46,8 @@ impl Tags {
         &self,
         found: impl IntoIterator<Item = (Option<&'t str>, Option<&'t str>)>,
     ) -> bool {
-        let found: BTreeMap<&str, &str> = found
-            .into_iter()
-            .filter_map(|(key, value)| Some((key?, value?)))
-            .collect();
-        self.ours
-            .iter()
-            .all(|(key, value)| found.get(key.as_str()) == Some(&value.as_str()))
+        let found: BTreeMap<&str, &str> =
+            found.into_iter().filter_map(|(key, value)| Some((key?, value?))).collect();
+        self.ours.iter().all(|(key, value)| found.get(key.as_str()) == Some(&value.as_str()))
     }
 }

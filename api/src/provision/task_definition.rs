@@ -1,6 +1,7 @@
 //! The task definition: what ECS runs.
 
 use async_trait::async_trait;
+use aws_sdk_ecs::error::ProvideErrorMetadata as _;
 use aws_sdk_ecs::types::{
     Compatibility, ContainerDefinition, KeyValuePair, LogConfiguration, LogDriver, NetworkMode,
     Tag, TaskDefinitionField, TaskDefinitionStatus,
@@ -11,7 +12,7 @@ use super::names::{LOG_STREAM_PREFIX, hex_sha256};
 use super::tags::Tags;
 use super::{Clients, Context, Made, Resource};
 use crate::domain::job::{JobDefinition, MAIN_CONTAINER, MANAGED_TAG_PREFIX, ResourceKind};
-use crate::error::{Error, Result, says};
+use crate::error::{Error, FaultKind, Result, says};
 
 pub(super) struct TaskDefinition {
     family: String,
@@ -95,19 +96,22 @@ impl TaskDefinition {
             .await;
         let answer = match answer {
             Ok(answer) => answer,
-            // ECS says of a family without active revisions: "Unable to describe task definition."
-            Err(error) if says(&error, |error| error.is_client_exception()) => return Ok(None),
+            // What ECS says of a family without active revisions.
+            Err(error)
+                if says(&error, |error| {
+                    error.is_client_exception()
+                        && error.message().is_some_and(|text| {
+                            text.starts_with("Unable to describe task definition")
+                        })
+                }) =>
+            {
+                return Ok(None);
+            }
             Err(error) => return Err(Error::aws("ecs:DescribeTaskDefinition", error)),
         };
         let tags = answer.tags();
-        if !self
-            .tags
-            .own(tags.iter().map(|tag| (tag.key(), tag.value())))
-        {
-            return Err(Error::NotOurs(format!(
-                "task definition family `{}`",
-                self.family
-            )));
+        if !self.tags.own(tags.iter().map(|tag| (tag.key(), tag.value()))) {
+            return Err(Error::NotOurs(format!("task definition family `{}`", self.family)));
         }
         let content = hex_sha256(self.content().to_string().as_bytes());
         let same = tags
@@ -120,17 +124,20 @@ impl TaskDefinition {
             .map(|arn| (arn, same)))
     }
 
+    /// Whether the family's tasks are this job's: a stranger's family has revisions without our
+    /// tags.
+    pub(super) async fn owns_family(&self, clients: &Clients) -> Result<bool> {
+        match self.newest(clients).await {
+            Ok(_) => Ok(true),
+            Err(Error::NotOurs(_)) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     async fn register(&self, clients: &Clients) -> Result<String> {
         let content = hex_sha256(self.content().to_string().as_bytes());
-        let mut tags = self
-            .tags
-            .map(|key, value| Tag::builder().key(key).value(value).build());
-        tags.push(
-            Tag::builder()
-                .key(Self::content_tag())
-                .value(content)
-                .build(),
-        );
+        let mut tags = self.tags.map(|key, value| Tag::builder().key(key).value(value).build());
+        tags.push(Tag::builder().key(Self::content_tag()).value(content).build());
         let answer = clients
             .ecs
             .register_task_definition()
@@ -145,7 +152,9 @@ impl TaskDefinition {
             .set_tags(Some(tags))
             .send()
             .await
-            .map_err(|error| Error::aws("ecs:RegisterTaskDefinition", error))?;
+            .map_err(|error| {
+                revision_contention(Error::aws("ecs:RegisterTaskDefinition", error))
+            })?;
         answer
             .task_definition
             .and_then(|made| made.task_definition_arn)
@@ -176,6 +185,17 @@ impl TaskDefinition {
     }
 }
 
+/// Two at once make revisions of one family: the second one passes by itself.
+fn revision_contention(error: Error) -> Error {
+    match error {
+        Error::Aws(mut fault) if fault.message.starts_with("Too many concurrent attempts") => {
+            fault.kind = FaultKind::Transient;
+            Error::Aws(fault)
+        }
+        other => other,
+    }
+}
+
 #[async_trait]
 impl Resource for TaskDefinition {
     fn kind(&self) -> ResourceKind {
@@ -194,18 +214,12 @@ impl Resource for TaskDefinition {
     }
 
     async fn remove(&self, clients: &Clients) -> Result<()> {
-        match self.newest(clients).await {
-            Ok(_) => {}
-            Err(Error::NotOurs(_)) => return Ok(()),
-            Err(error) => return Err(error),
+        if !self.owns_family(clients).await? {
+            return Ok(());
         }
         for revision in self.revisions(clients).await? {
-            let outcome = clients
-                .ecs
-                .deregister_task_definition()
-                .task_definition(revision)
-                .send()
-                .await;
+            let outcome =
+                clients.ecs.deregister_task_definition().task_definition(revision).send().await;
             match outcome {
                 Ok(_) => {}
                 // Deregistered by somebody else meanwhile.

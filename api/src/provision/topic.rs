@@ -1,7 +1,5 @@
 //! The SNS topic through which a team is told of failures, its policy and its subscriptions.
 
-use std::collections::BTreeSet;
-
 use async_trait::async_trait;
 use aws_sdk_sns::types::Tag;
 use serde_json::json;
@@ -54,20 +52,12 @@ impl Topic {
 
     /// Whether the topic is there and ours; `NotOurs` if it is somebody else's.
     async fn is_there(&self, clients: &Clients) -> Result<bool> {
-        match clients
-            .sns
-            .list_tags_for_resource()
-            .resource_arn(&self.arn)
-            .send()
-            .await
-        {
+        match clients.sns.list_tags_for_resource().resource_arn(&self.arn).send().await {
             Ok(answer) => {
-                if self.tags.own(
-                    answer
-                        .tags()
-                        .iter()
-                        .map(|tag| (Some(tag.key()), Some(tag.value()))),
-                ) {
+                if self
+                    .tags
+                    .own(answer.tags().iter().map(|tag| (Some(tag.key()), Some(tag.value()))))
+                {
                     Ok(true)
                 } else {
                     Err(Error::NotOurs(format!("SNS topic `{}`", self.name)))
@@ -125,12 +115,19 @@ impl Topic {
                     Some((_, _, arn)) if arn == PENDING => SubscriptionState::Pending,
                     Some(_) => SubscriptionState::Confirmed,
                 };
-                Subscription {
-                    subscriber: subscriber.clone(),
-                    state,
-                }
+                Subscription { subscriber: subscriber.clone(), state }
             })
             .collect())
+    }
+
+    /// Asks those to confirm again of whose subscription SNS knows nothing any more.
+    pub(super) async fn subscribe_missing(&self, clients: &Clients) -> Result<()> {
+        for subscription in self.subscriptions(clients).await? {
+            if subscription.state == SubscriptionState::Missing {
+                self.subscribe(clients, &subscription.subscriber).await?;
+            }
+        }
+        Ok(())
     }
 
     async fn subscribe(&self, clients: &Clients, subscriber: &Subscriber) -> Result<()> {
@@ -159,13 +156,7 @@ impl Resource for Topic {
     }
 
     fn wanted(&self, _: &Made) -> String {
-        format!(
-            "{} {} {:?} {:?}",
-            self.arn,
-            self.policy,
-            self.subscribers,
-            self.tags.as_map()
-        )
+        format!("{} {} {:?} {:?}", self.arn, self.policy, self.subscribers, self.tags.as_map())
     }
 
     async fn ensure(&self, clients: &Clients, _: &Made) -> Result<String> {
@@ -179,9 +170,7 @@ impl Resource for Topic {
                 .sns
                 .create_topic()
                 .name(&self.name)
-                .set_tags(Some(
-                    tags.map_err(|error| Error::Internal(error.to_string()))?,
-                ))
+                .set_tags(Some(tags.map_err(|error| Error::Internal(error.to_string()))?))
                 .send()
                 .await
                 .map_err(|error| Error::aws("sns:CreateTopic", error))?;
@@ -195,19 +184,9 @@ impl Resource for Topic {
             .send()
             .await
             .map_err(|error| Error::aws("sns:SetTopicAttributes", error))?;
-        let listed = self.listed(clients).await?;
-        let known: BTreeSet<(&str, &str)> = listed
-            .iter()
-            .filter(|(_, _, arn)| arn != DELETED)
-            .map(|(protocol, endpoint, _)| (protocol.as_str(), endpoint.as_str()))
-            .collect();
         // A second Subscribe of an endpoint that has not confirmed sends it another message: only
         // what SNS does not list is asked for.
-        for subscriber in &self.subscribers {
-            if !known.contains(&(subscriber.protocol.as_str(), subscriber.endpoint.as_str())) {
-                self.subscribe(clients, subscriber).await?;
-            }
-        }
+        self.subscribe_missing(clients).await?;
         Ok(self.arn.clone())
     }
 

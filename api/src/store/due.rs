@@ -24,10 +24,7 @@ pub enum DueItem {
 
 /// The attributes that enter an item into the index.
 pub(super) fn due_attributes(pk: &str, sk: &str, at: Timestamp) -> [(String, AttributeValue); 2] {
-    [
-        ("due_shard".to_owned(), text(shard_of(pk, sk))),
-        ("due_at".to_owned(), epoch(at)),
-    ]
+    [("due_shard".to_owned(), text(shard_of(pk, sk))), ("due_at".to_owned(), epoch(at))]
 }
 
 /// The shard of an item, the same whenever it is asked.
@@ -74,21 +71,17 @@ fn read_due(item: &Item) -> Result<DueItem> {
     let pk = string_of(item, "pk")?;
     let sk = string_of(item, "sk")?;
     let parsed = match pk.split('#').collect::<Vec<_>>()[..] {
-        ["TEAM", team] => sk
-            .strip_prefix("JOB#")
-            .and_then(|job| job_key(team, job))
-            .map(DueItem::Job),
-        ["RUNS", team, job] => job_key(team, job)
-            .zip(RunId::parse(&sk))
-            .map(|(key, run)| DueItem::Run(key, run)),
+        ["TEAM", team] => {
+            sk.strip_prefix("JOB#").and_then(|job| job_key(team, job)).map(DueItem::Job)
+        }
+        ["RUNS", team, job] => {
+            job_key(team, job).zip(RunId::parse(&sk)).map(|(key, run)| DueItem::Run(key, run))
+        }
         _ => None,
     };
     parsed.ok_or_else(|| Error::Internal(format!("the index `due` names {pk} {sk}")))
 }
 
 fn job_key(team: &str, job: &str) -> Option<JobKey> {
-    Some(JobKey::new(
-        TeamName::parse(team).ok()?,
-        JobName::parse(job).ok()?,
-    ))
+    Some(JobKey::new(TeamName::parse(team).ok()?, JobName::parse(job).ok()?))
 }

@@ -1,5 +1,7 @@
 //! The jobs in the table.
 
+use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
+use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
@@ -9,7 +11,10 @@ use super::due::{due_attributes, shard_of};
 use super::{Item, Page, Store, attribute, epoch, from_item, number, string_of, text, to_item};
 use crate::domain::ids::{JobKey, TeamName};
 use crate::domain::job::{Deletion, Job, LastRun, Phase, ResourceKind, ResourceStatus};
-use crate::error::{Error, Result, says};
+use crate::error::{Error, Result};
+
+/// Times that a change is tried against others of the same job.
+const WRITES_MAX: usize = 5;
 
 /// What came of asking for a job's lease.
 #[derive(Clone, Debug, PartialEq)]
@@ -74,18 +79,25 @@ impl Store {
             .table_name(&self.table)
             .set_item(Some(item))
             .condition_expression("attribute_not_exists(pk)")
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .send()
             .await;
         match put {
             Ok(_) => Ok(()),
-            Err(error)
-                if says(&error, |error| {
-                    error.is_conditional_check_failed_exception()
-                }) =>
-            {
-                Err(Error::AlreadyExists(format!("job `{}`", key.job)))
-            }
-            Err(error) => Err(Error::aws("dynamodb:PutItem", error)),
+            Err(error) => match error.as_service_error() {
+                // The SDK asks again where an answer was lost: then it is this very job.
+                Some(PutItemError::ConditionalCheckFailedException(refused))
+                    if refused
+                        .item()
+                        .is_some_and(|item| item.get("id") == Some(&text(&job.id))) =>
+                {
+                    Ok(())
+                }
+                Some(PutItemError::ConditionalCheckFailedException(_)) => {
+                    Err(Error::AlreadyExists(format!("job `{}`", key.job)))
+                }
+                _ => Err(Error::aws("dynamodb:PutItem", error)),
+            },
         }
     }
 
@@ -132,21 +144,12 @@ impl Store {
             .await
             .map_err(|error| Error::aws("dynamodb:Query", error))?;
         let last = match page.last_evaluated_key() {
-            Some(key) => string_of(key, "sk")?
-                .strip_prefix("JOB#")
-                .map(str::to_owned),
+            Some(key) => string_of(key, "sk")?.strip_prefix("JOB#").map(str::to_owned),
             None => None,
         };
-        let items: Result<Vec<Job>> = page
-            .items
-            .unwrap_or_default()
-            .into_iter()
-            .map(from_item)
-            .collect();
-        Ok(Page {
-            items: items?,
-            last,
-        })
+        let items: Result<Vec<Job>> =
+            page.items.unwrap_or_default().into_iter().map(from_item).collect();
+        Ok(Page { items: items?, last })
     }
 
     /// Switches the job's schedule on or off. `None` if it already is as asked for.
@@ -185,10 +188,7 @@ impl Store {
             Conditional::Refused(Some(item)) => {
                 let job: Job = from_item(item)?;
                 match job.deletion {
-                    Some(_) => Err(Error::Conflict(format!(
-                        "job `{}` is being deleted",
-                        key.job
-                    ))),
+                    Some(_) => Err(Error::Conflict(format!("job `{}` is being deleted", key.job))),
                     None => Ok(None),
                 }
             }
@@ -206,6 +206,23 @@ impl Store {
         now: Timestamp,
         due_at: Timestamp,
     ) -> Result<Job> {
+        // Read, then write if nothing came between: what another request asked for stays.
+        for _ in 0..WRITES_MAX {
+            if let Some(job) = self.job_try_mark_deleted(key, deletion, now, due_at).await? {
+                return Ok(job);
+            }
+        }
+        Err(Error::Busy(format!("job `{}`", key.job)))
+    }
+
+    /// `None` if the job was changed between.
+    async fn job_try_mark_deleted(
+        &self,
+        key: &JobKey,
+        deletion: Deletion,
+        now: Timestamp,
+        due_at: Timestamp,
+    ) -> Result<Option<Job>> {
         let Some(job) = self.job_get(key).await? else {
             return Err(Error::NotFound(format!("job `{}`", key.job)));
         };
@@ -217,7 +234,7 @@ impl Store {
             None => deletion,
         };
         if job.deletion == Some(wanted) {
-            return Ok(job);
+            return Ok(Some(job));
         }
         let update = self
             .job_update(key)
@@ -226,9 +243,10 @@ impl Store {
                  updated_at = :now, attempts = :none, due_shard = :shard, due_at = :due_at \
                  REMOVE reason",
             )
-            .condition_expression("#id = :id")
+            .condition_expression("#id = :id AND generation = :generation")
             .expression_attribute_names("#id", "id")
             .expression_attribute_values(":id", text(&job.id))
+            .expression_attribute_values(":generation", number(job.generation))
             .expression_attribute_values(":deletion", attribute(&wanted)?)
             .expression_attribute_values(":one", number(1))
             .expression_attribute_values(":none", number(0))
@@ -237,8 +255,8 @@ impl Store {
             .expression_attribute_values(":shard", text(shard_of(&pk(&key.team), &sk(key))))
             .expression_attribute_values(":due_at", epoch(due_at));
         match self.conditional(update).await? {
-            Conditional::Held(item) => from_item(item),
-            Conditional::Refused(_) => Err(Error::NotFound(format!("job `{}`", key.job))),
+            Conditional::Held(item) => from_item(item).map(Some),
+            Conditional::Refused(_) => Ok(None),
         }
     }
 
@@ -259,7 +277,7 @@ impl Store {
             )
             .condition_expression(
                 "attribute_exists(pk) AND (attribute_not_exists(lease_until) \
-                 OR lease_until <= :now)",
+                 OR lease_until <= :now OR lease_token = :token)",
             )
             .expression_attribute_values(":token", text(token))
             .expression_attribute_values(":now", epoch(now))
@@ -324,28 +342,36 @@ impl Store {
         }
     }
 
-    /// Takes the job out of the table, at the end of its deletion under the lease `token`.
-    pub async fn job_delete(&self, key: &JobKey, token: &str) -> Result<()> {
+    /// Takes the job out of the table, at the end of its deletion at `generation` under the lease
+    /// `token`.
+    pub async fn job_delete(&self, key: &JobKey, token: &str, generation: u64) -> Result<Settled> {
         let deleted = self
             .client
             .delete_item()
             .table_name(&self.table)
             .key("pk", text(pk(&key.team)))
             .key("sk", text(sk(key)))
-            .condition_expression("lease_token = :token")
+            .condition_expression("lease_token = :token AND generation = :generation")
             .expression_attribute_values(":token", text(token))
+            .expression_attribute_values(":generation", number(generation))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .send()
             .await;
         match deleted {
-            Ok(_) => Ok(()),
-            Err(error)
-                if says(&error, |error| {
-                    error.is_conditional_check_failed_exception()
-                }) =>
-            {
-                Err(Error::Busy(format!("job `{}`", key.job)))
-            }
-            Err(error) => Err(Error::aws("dynamodb:DeleteItem", error)),
+            Ok(_) => Ok(Settled::Done),
+            Err(error) => match error.as_service_error() {
+                Some(DeleteItemError::ConditionalCheckFailedException(refused)) => {
+                    Ok(match &refused.item {
+                        Some(item) if item.get("lease_token") == Some(&text(token)) => {
+                            Settled::Changed
+                        }
+                        Some(_) => Settled::Lost,
+                        // The SDK asks again where an answer was lost: the first did it.
+                        None => Settled::Done,
+                    })
+                }
+                _ => Err(Error::aws("dynamodb:DeleteItem", error)),
+            },
         }
     }
 
@@ -387,9 +413,9 @@ impl Store {
         match answer {
             Ok(answer) => Ok(Conditional::Held(answer.attributes.unwrap_or_default())),
             Err(error) => match error.as_service_error() {
-                Some(UpdateItemError::ConditionalCheckFailedException(refused)) => Ok(
-                    Conditional::Refused(refused.item.clone().filter(|item| !item.is_empty())),
-                ),
+                Some(UpdateItemError::ConditionalCheckFailedException(refused)) => {
+                    Ok(Conditional::Refused(refused.item.clone().filter(|item| !item.is_empty())))
+                }
                 _ => Err(Error::aws("dynamodb:UpdateItem", error)),
             },
         }

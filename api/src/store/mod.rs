@@ -47,10 +47,7 @@ pub struct Page<T> {
 
 impl Store {
     pub fn new(client: Client, table: impl Into<String>) -> Store {
-        Store {
-            client,
-            table: table.into(),
-        }
+        Store { client, table: table.into() }
     }
 }
 

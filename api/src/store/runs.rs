@@ -132,14 +132,9 @@ impl Store {
         after: Option<&str>,
         limit: usize,
     ) -> Result<Page<Run>> {
-        let from = filter
-            .from
-            .map(RunId::second)
-            .unwrap_or_else(|| "0".to_owned());
+        let from = filter.from.map(RunId::second).unwrap_or_else(|| "0".to_owned());
         // Behind every id of its second: `~` comes after every character of an id.
-        let to = filter
-            .to
-            .map_or_else(|| "~".to_owned(), |to| RunId::second(to) + "~");
+        let to = filter.to.map_or_else(|| "~".to_owned(), |to| RunId::second(to) + "~");
         let mut conditions = Vec::new();
         let mut query = self
             .client
@@ -152,10 +147,7 @@ impl Store {
             .scan_index_forward(false)
             .limit(i32::try_from(limit).unwrap_or(i32::MAX))
             .set_exclusive_start_key(after.map(|id| {
-                Item::from([
-                    ("pk".to_owned(), text(pk(key))),
-                    ("sk".to_owned(), text(id)),
-                ])
+                Item::from([("pk".to_owned(), text(pk(key))), ("sk".to_owned(), text(id))])
             }));
         if let Some(status) = filter.status {
             conditions.push("#status = :status");
@@ -176,24 +168,11 @@ impl Store {
         if !conditions.is_empty() {
             query = query.filter_expression(conditions.join(" AND "));
         }
-        let page = query
-            .send()
-            .await
-            .map_err(|error| Error::aws("dynamodb:Query", error))?;
-        let last = page
-            .last_evaluated_key()
-            .map(|key| string_of(key, "sk"))
-            .transpose()?;
-        let items: Result<Vec<Run>> = page
-            .items
-            .unwrap_or_default()
-            .into_iter()
-            .map(from_item)
-            .collect();
-        Ok(Page {
-            items: items?,
-            last,
-        })
+        let page = query.send().await.map_err(|error| Error::aws("dynamodb:Query", error))?;
+        let last = page.last_evaluated_key().map(|key| string_of(key, "sk")).transpose()?;
+        let items: Result<Vec<Run>> =
+            page.items.unwrap_or_default().into_iter().map(from_item).collect();
+        Ok(Page { items: items?, last })
     }
 
     /// Closes a run of which ECS knows nothing any more. The last word of a late event still
@@ -218,7 +197,7 @@ impl Store {
         self.conditional(update).await.map(drop)
     }
 
-    /// Puts the next look at a run that still goes on to `due_at`.
+    /// Puts the next look at a run to `due_at`, as it still goes on or could not be settled.
     pub async fn run_postpone(&self, key: &JobKey, id: &RunId, due_at: Timestamp) -> Result<()> {
         let update = self
             .client

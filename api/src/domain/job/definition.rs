@@ -34,10 +34,13 @@ const DEFAULT_RETENTION_DAYS: u32 = 30;
 /// Amazon ECS endpoints and quotas: a task definition may have 64 KB. What Cronplane adds fits in
 /// the rest.
 const CONTAINER_BYTES_MAX: usize = 60 * 1024;
+/// Amazon ECS API Reference, ContainerDefinition, `image`.
+const IMAGE_MAX: usize = 255;
 /// EventBridge API Reference, PutRule: `Description`.
 const DESCRIPTION_MAX: usize = 512;
-/// 50 tags a resource (ECS, EventBridge, SNS, IAM), less those that Cronplane sets.
-const TAGS_MAX: usize = 46;
+/// 50 tags a resource (ECS, EventBridge, SNS, IAM), less the four that Cronplane sets everywhere and
+/// the one more of a task definition.
+const TAGS_MAX: usize = 45;
 /// Amazon ECS API Reference, AwsVpcConfiguration.
 const SUBNETS_MAX: usize = 16;
 const SECURITY_GROUPS_MAX: usize = 5;
@@ -228,10 +231,7 @@ fn read_unchecked(fields: &mut Fields<'_>) -> Unchecked {
                 notifications.objects("subscribers", |one| {
                     let protocol = one.string("protocol");
                     let endpoint = one.string("endpoint");
-                    (
-                        one.required("protocol", protocol),
-                        one.required("endpoint", endpoint),
-                    )
+                    (one.required("protocol", protocol), one.required("endpoint", endpoint))
                 })
             })
             .flatten(),
@@ -247,10 +247,7 @@ fn read_image(fields: &mut Fields<'_>) -> Option<Image> {
             let tag = image.string("tag");
             let repository = image.required("repository", repository);
             let tag = image.required("tag", tag);
-            Some(Image::Repository {
-                repository: repository?,
-                tag: tag?,
-            })
+            Some(Image::Repository { repository: repository?, tag: tag? })
         }),
         _ => {
             fields.violation(
@@ -265,22 +262,24 @@ fn read_image(fields: &mut Fields<'_>) -> Option<Image> {
 
 fn read_definition(fields: &mut Fields<'_>, deployment: &Deployment) -> Option<JobDefinition> {
     let given = read_unchecked(fields);
-    let name = given
-        .name
-        .and_then(|name| checked(fields, "name", JobName::parse(&name)));
-    let schedule = given
-        .schedule
-        .and_then(|text| checked(fields, "schedule", Schedule::parse(&text)));
+    let name = given.name.and_then(|name| checked(fields, "name", JobName::parse(&name)));
+    let schedule =
+        given.schedule.and_then(|text| checked(fields, "schedule", Schedule::parse(&text)));
     if let Some(description) = &given.description {
         check_text(fields, "description", description, 0, DESCRIPTION_MAX);
     }
     if let Some(image) = &given.image {
         check_image(fields, image);
+        let length = image.reference(deployment).len();
+        if matches!(image, Image::Repository { .. }) && length > IMAGE_MAX {
+            fields.violation_at(
+                "image",
+                Range,
+                format!("with its registry it has {length} characters; ECS takes {IMAGE_MAX}"),
+            );
+        }
     }
-    for (key, list) in [
-        ("command", &given.command),
-        ("entry_point", &given.entry_point),
-    ] {
+    for (key, list) in [("command", &given.command), ("entry_point", &given.entry_point)] {
         for (index, text) in list.iter().flatten().enumerate() {
             check_printable(fields, &format!("{key}/{index}"), text);
         }
@@ -290,11 +289,7 @@ fn read_definition(fields: &mut Fields<'_>, deployment: &Deployment) -> Option<J
     let size = match FargateSize::choose(given.cpu, given.memory) {
         Ok(size) => size,
         Err(wrong) => {
-            fields.violation_at(
-                wrong.pointer.trim_start_matches('/'),
-                wrong.code,
-                wrong.detail,
-            );
+            fields.violation_at(wrong.pointer.trim_start_matches('/'), wrong.code, wrong.detail);
             FargateSize::SMALLEST
         }
     };
@@ -308,6 +303,14 @@ fn read_definition(fields: &mut Fields<'_>, deployment: &Deployment) -> Option<J
             is_cluster_name,
             "letters, digits, hyphens and underscores: the name of a cluster, not its ARN",
         );
+        // The cluster of another job goes when that job goes.
+        if cluster.starts_with(&format!("{}_", deployment.stack)) {
+            fields.violation_at(
+                "cluster",
+                NotAllowed,
+                "is one that Cronplane makes for a single job: name a cluster of your own",
+            );
+        }
     }
     if let Some(role) = &given.task_role {
         check_task_role(fields, role, deployment);
@@ -368,10 +371,7 @@ fn check_text(fields: &mut Fields<'_>, key: &str, text: &str, min: usize, max: u
 
 /// Control characters have no use in a definition, break consoles, and swell an answer.
 fn check_printable(fields: &mut Fields<'_>, key: &str, text: &str) {
-    if text
-        .chars()
-        .any(|one| one.is_control() && !matches!(one, '\n' | '\r' | '\t'))
-    {
+    if text.chars().any(|one| one.is_control() && !matches!(one, '\n' | '\r' | '\t')) {
         fields.violation_at(key, Format, "must not hold control characters");
     }
 }
@@ -385,17 +385,12 @@ fn check_form(
     allowed: &str,
 ) {
     if text.is_empty() || text.len() > max || !form(text) {
-        fields.violation_at(
-            key,
-            Format,
-            format!("must be 1 to {max} characters: {allowed}"),
-        );
+        fields.violation_at(key, Format, format!("must be 1 to {max} characters: {allowed}"));
     }
 }
 
 fn is_cluster_name(text: &str) -> bool {
-    text.bytes()
-        .all(|one| one.is_ascii_alphanumeric() || matches!(one, b'-' | b'_'))
+    text.bytes().all(|one| one.is_ascii_alphanumeric() || matches!(one, b'-' | b'_'))
 }
 
 fn check_image(fields: &mut Fields<'_>, image: &Image) {
@@ -438,8 +433,7 @@ fn check_image(fields: &mut Fields<'_>, image: &Image) {
                 tag,
                 128,
                 |text| {
-                    text.bytes()
-                        .all(|one| one.is_ascii_alphanumeric() || b"._-".contains(&one))
+                    text.bytes().all(|one| one.is_ascii_alphanumeric() || b"._-".contains(&one))
                         && !text.starts_with(['.', '-'])
                 },
                 "letters, digits, `.`, `_` and `-`",
@@ -484,11 +478,7 @@ fn read_network(
             Network {
                 subnets: given.subnets.unwrap_or_else(|| default.subnets.clone()),
                 security_groups: given.security_groups.unwrap_or_else(|| {
-                    if own_subnets {
-                        Vec::new()
-                    } else {
-                        default.security_groups.clone()
-                    }
+                    if own_subnets { Vec::new() } else { default.security_groups.clone() }
                 }),
                 assign_public_ip: given.assign_public_ip.unwrap_or(default.assign_public_ip),
             }
@@ -503,12 +493,7 @@ fn read_network(
     }
     for (key, list, prefix, max) in [
         ("subnets", &network.subnets, "subnet-", SUBNETS_MAX),
-        (
-            "security_groups",
-            &network.security_groups,
-            "sg-",
-            SECURITY_GROUPS_MAX,
-        ),
+        ("security_groups", &network.security_groups, "sg-", SECURITY_GROUPS_MAX),
     ] {
         if list.len() > max {
             fields.violation_at(
@@ -539,15 +524,10 @@ fn read_network(
 }
 
 fn check_task_role(fields: &mut Fields<'_>, role: &str, deployment: &Deployment) {
-    let prefix = format!(
-        "arn:{}:iam::{}:role/",
-        deployment.partition, deployment.account
-    );
+    let prefix = format!("arn:{}:iam::{}:role/", deployment.partition, deployment.account);
     let is_role = role.strip_prefix(&prefix).is_some_and(|name| {
         (1..=576).contains(&name.len())
-            && name
-                .bytes()
-                .all(|one| one.is_ascii_alphanumeric() || b"+=,.@-_/".contains(&one))
+            && name.bytes().all(|one| one.is_ascii_alphanumeric() || b"+=,.@-_/".contains(&one))
     });
     if !is_role {
         fields.violation_at(
@@ -567,18 +547,12 @@ fn check_task_role(fields: &mut Fields<'_>, role: &str, deployment: &Deployment)
 
 fn check_tags(fields: &mut Fields<'_>, tags: &BTreeMap<String, String>) {
     if tags.len() > TAGS_MAX {
-        fields.violation_at(
-            "tags",
-            Range,
-            format!("at most {TAGS_MAX} tags, not {}", tags.len()),
-        );
+        fields.violation_at("tags", Range, format!("at most {TAGS_MAX} tags, not {}", tags.len()));
     }
     // Amazon ECS API Reference, Tag; IAM User Guide, "Tags for AWS Identity and Access Management
     // resources": the narrowest characters that all the services take.
-    let characters = |text: &str| {
-        text.chars()
-            .all(|one| one.is_alphanumeric() || " +-=._:/@".contains(one))
-    };
+    let characters =
+        |text: &str| text.chars().all(|one| one.is_alphanumeric() || " +-=._:/@".contains(one));
     let mut seen = BTreeSet::new();
     for (tag, value) in tags {
         let key = format!("tags/{}", pointer_token(tag));
@@ -648,7 +622,10 @@ fn read_subscribers(
         };
         let (good, wanted) = match protocol {
             Protocol::Email => (is_email(&endpoint), "an address such as `team@example.com`"),
-            Protocol::Https => (is_https_url(&endpoint), "a URL that starts with `https://`"),
+            Protocol::Https => (
+                is_https_url(&endpoint),
+                "a URL that starts with `https://`, without user name and password",
+            ),
         };
         if !good {
             fields.violation_at(
@@ -675,11 +652,14 @@ fn is_email(text: &str) -> bool {
         })
 }
 
+/// SNS shows the password of a URL as `****`, so that a subscription could not be told from another,
+/// and an answer of ours would show it: URLs that hold one are not taken.
 fn is_https_url(text: &str) -> bool {
     let host = text
         .strip_prefix("https://")
         .map(|rest| rest.split(['/', '?', '#']).next().unwrap_or_default());
     text.len() <= 2048
         && text.chars().all(|one| one.is_ascii_graphic())
-        && host.is_some_and(|host| !host.is_empty() && !host.starts_with(':'))
+        && host
+            .is_some_and(|host| !host.is_empty() && !host.starts_with(':') && !host.contains('@'))
 }

@@ -7,9 +7,8 @@ use jiff::{SignedDuration, Timestamp};
 use super::shortened;
 
 const YEARS: (u32, u32) = (1970, 2199);
-const MONTH_NAMES: [&str; 12] = [
-    "JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC",
-];
+const MONTH_NAMES: [&str; 12] =
+    ["JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"];
 const DAY_NAMES: [&str; 7] = ["SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"];
 
 /// A cron expression: minutes, hours, day of month, month, day of week, year.
@@ -59,9 +58,7 @@ impl Set {
 
     fn contains(&self, value: u32) -> bool {
         value.checked_sub(self.from).is_some_and(|bit| {
-            self.bits
-                .get(bit as usize / 64)
-                .is_some_and(|word| word >> (bit % 64) & 1 == 1)
+            self.bits.get(bit as usize / 64).is_some_and(|word| word >> (bit % 64) & 1 == 1)
         })
     }
 }
@@ -77,72 +74,37 @@ struct Field {
     wraps: bool,
 }
 
-const MINUTES: Field = Field {
-    name: "minutes",
-    range: (0, 59),
-    names: &[],
-    steps: true,
-    wraps: true,
-};
-const HOURS: Field = Field {
-    name: "hours",
-    range: (0, 23),
-    names: &[],
-    steps: true,
-    wraps: true,
-};
-const DAY_OF_MONTH: Field = Field {
-    name: "day-of-month",
-    range: (1, 31),
-    names: &[],
-    steps: true,
-    wraps: true,
-};
-const MONTH: Field = Field {
-    name: "month",
-    range: (1, 12),
-    names: &MONTH_NAMES,
-    steps: true,
-    wraps: true,
-};
-const DAY_OF_WEEK: Field = Field {
-    name: "day-of-week",
-    range: (1, 7),
-    names: &DAY_NAMES,
-    steps: false,
-    wraps: true,
-};
-const YEAR: Field = Field {
-    name: "year",
-    range: YEARS,
-    names: &[],
-    steps: true,
-    wraps: false,
-};
+const MINUTES: Field =
+    Field { name: "minutes", range: (0, 59), names: &[], steps: true, wraps: true };
+const HOURS: Field = Field { name: "hours", range: (0, 23), names: &[], steps: true, wraps: true };
+const DAY_OF_MONTH: Field =
+    Field { name: "day-of-month", range: (1, 31), names: &[], steps: true, wraps: true };
+const MONTH: Field =
+    Field { name: "month", range: (1, 12), names: &MONTH_NAMES, steps: true, wraps: true };
+const DAY_OF_WEEK: Field =
+    Field { name: "day-of-week", range: (1, 7), names: &DAY_NAMES, steps: false, wraps: true };
+const YEAR: Field = Field { name: "year", range: YEARS, names: &[], steps: true, wraps: false };
 
 impl Cron {
     /// Reads what stands inside `cron(...)`.
     pub(super) fn parse(inner: &str) -> Result<Cron, String> {
-        let fields: Vec<&str> = inner.split_ascii_whitespace().collect();
+        let fields: Vec<&str> = inner.split(' ').collect();
+        if fields.contains(&"") || inner.contains(|one: char| one.is_control()) {
+            return Err("the fields of cron stand one space apart".to_owned());
+        }
         let [minutes, hours, day_of_month, month, day_of_week, year] = fields[..] else {
             return Err(format!(
                 "cron takes six fields (minutes, hours, day-of-month, month, day-of-week, year), \
                  not {}{}",
                 fields.len(),
-                if fields.len() == 5 {
-                    "; AWS wants a year at the end, `*` for any"
-                } else {
-                    ""
-                }
+                if fields.len() == 5 { "; AWS wants a year at the end, `*` for any" } else { "" }
             ));
         };
         let days = match (day_of_month, day_of_week) {
             ("?", "?") => {
-                return Err(
-                    "day-of-month and day-of-week can't both be `?`: set one of them, \
+                return Err("day-of-month and day-of-week can't both be `?`: set one of them, \
                             `*` for every day"
-                        .to_owned(),
-                );
+                    .to_owned());
             }
             ("?", text) => parse_day_of_week(text)?,
             (text, "?") => parse_day_of_month(text)?,
@@ -184,11 +146,7 @@ impl Cron {
                 continue;
             }
             if self.days.contain(date) {
-                let not_before = if date == first.date() {
-                    Some(first)
-                } else {
-                    None
-                };
+                let not_before = if date == first.date() { Some(first) } else { None };
                 self.starts_of_day(date, not_before, count, &mut starts);
             }
             match date.tomorrow() {
@@ -331,17 +289,10 @@ impl Field {
             (from, if step.is_some() { largest } else { from })
         };
         if from > to && !self.wraps {
-            return Err(format!(
-                "{}: the range `{values}` goes backwards",
-                self.name
-            ));
+            return Err(format!("{}: the range `{values}` goes backwards", self.name));
         }
         let size = largest - smallest + 1;
-        let length = if from <= to {
-            to - from
-        } else {
-            to + size - from
-        };
+        let length = if from <= to { to - from } else { to + size - from };
         for offset in (0..=length).step_by(step.unwrap_or(1) as usize) {
             set.insert((from - smallest + offset) % size + smallest);
         }
@@ -353,39 +304,26 @@ impl Field {
             return Err(format!("{}: AWS takes no steps (`/`) here", self.name));
         }
         let size = self.range.1 - self.range.0 + 1;
-        number(text)
-            .filter(|step| (1..=size).contains(step))
-            .ok_or_else(|| {
-                format!(
-                    "{}: a step is a number from 1 to {size}, not `{}`",
-                    self.name,
-                    shortened(text)
-                )
-            })
+        number(text).filter(|step| (1..=size).contains(step)).ok_or_else(|| {
+            format!("{}: a step is a number from 1 to {size}, not `{}`", self.name, shortened(text))
+        })
     }
 
     fn value(&self, text: &str) -> Result<u32, String> {
         let (smallest, largest) = self.range;
-        let named = self
-            .names
-            .iter()
-            .position(|name| name.eq_ignore_ascii_case(text));
-        let value = named
-            .map(|at| at as u32 + smallest)
-            .or_else(|| number(text));
-        value
-            .filter(|value| (smallest..=largest).contains(value))
-            .ok_or_else(|| {
-                let names = match (self.names.first(), self.names.last()) {
-                    (Some(first), Some(last)) => format!(" or {first} to {last}"),
-                    _ => String::new(),
-                };
-                format!(
-                    "{}: allowed are {smallest} to {largest}{names}, not `{}`",
-                    self.name,
-                    shortened(text)
-                )
-            })
+        let named = self.names.iter().position(|name| name.eq_ignore_ascii_case(text));
+        let value = named.map(|at| at as u32 + smallest).or_else(|| number(text));
+        value.filter(|value| (smallest..=largest).contains(value)).ok_or_else(|| {
+            let names = match (self.names.first(), self.names.last()) {
+                (Some(first), Some(last)) => format!(" or {first} to {last}"),
+                _ => String::new(),
+            };
+            format!(
+                "{}: allowed are {smallest} to {largest}{names}, not `{}`",
+                self.name,
+                shortened(text)
+            )
+        })
     }
 }
 
@@ -456,22 +394,13 @@ mod tests {
     fn an_expression_that_never_fires_ends() {
         assert!(starts("0 0 30 2 ? *", "2026-01-01T00:00:00Z", 1).is_empty());
         assert!(starts("0 0 1 1 ? 1999", "2026-01-01T00:00:00Z", 1).is_empty());
-        assert_eq!(
-            starts("59 23 31 12 ? 2199", "2026-01-01T00:00:00Z", 2).len(),
-            1
-        );
+        assert_eq!(starts("59 23 31 12 ? 2199", "2026-01-01T00:00:00Z", 2).len(), 1);
     }
 
     #[test]
     fn after_is_not_a_start_itself() {
-        assert_eq!(
-            starts("0 * * * ? *", "2026-01-01T01:00:00Z", 1),
-            ["2026-01-01T02:00"]
-        );
-        assert_eq!(
-            starts("0 * * * ? *", "2026-01-01T00:59:59.999Z", 1),
-            ["2026-01-01T01:00"]
-        );
+        assert_eq!(starts("0 * * * ? *", "2026-01-01T01:00:00Z", 1), ["2026-01-01T02:00"]);
+        assert_eq!(starts("0 * * * ? *", "2026-01-01T00:59:59.999Z", 1), ["2026-01-01T01:00"]);
     }
 
     #[test]
@@ -486,10 +415,7 @@ mod tests {
             ("0 0 0 * ? *", "day-of-month"),
             ("0 0 32 * ? *", "day-of-month"),
             ("0 0 * 13 ? *", "month"),
-            (
-                "0 0 ? * 0 *",
-                "day-of-week: allowed are 1 to 7 or SUN to SAT",
-            ),
+            ("0 0 ? * 0 *", "day-of-week: allowed are 1 to 7 or SUN to SAT"),
             ("0 0 ? * 8 *", "day-of-week"),
             ("0 0 ? * MON/2 *", "no steps"),
             ("0 0 ? * 2#6 *", "1 to 5"),
@@ -503,6 +429,9 @@ mod tests {
             ("1, * * * ? *", "minutes"),
             ("+1 * * * ? *", "minutes"),
             ("0 0 * FOO ? *", "JAN to DEC"),
+            ("0 0  * * ? *", "one space apart"),
+            ("0 0 * * ?\t*", "one space apart"),
+            ("", "one space apart"),
         ] {
             let error = Cron::parse(inner).expect_err(inner);
             assert!(error.contains(says), "{inner}: {error}");
@@ -514,21 +443,13 @@ mod tests {
         let mut parts = vec![
             Just("*".to_owned()).boxed(),
             value.clone().prop_map(|one| one.to_string()).boxed(),
-            (value.clone(), value.clone())
-                .prop_map(|(a, b)| format!("{a}-{b}"))
-                .boxed(),
+            (value.clone(), value.clone()).prop_map(|(a, b)| format!("{a}-{b}")).boxed(),
         ];
         if steps {
-            parts.push(
-                (value.clone(), 1..=9u32)
-                    .prop_map(|(a, n)| format!("{a}/{n}"))
-                    .boxed(),
-            );
+            parts.push((value.clone(), 1..=9u32).prop_map(|(a, n)| format!("{a}/{n}")).boxed());
         }
         let part = prop::strategy::Union::new(parts);
-        prop::collection::vec(part, 1..3)
-            .prop_map(|parts| parts.join(","))
-            .boxed()
+        prop::collection::vec(part, 1..3).prop_map(|parts| parts.join(",")).boxed()
     }
 
     fn expression() -> impl Strategy<Value = String> {
@@ -541,15 +462,11 @@ mod tests {
             (1..=7u32).prop_map(|day| ("?".to_owned(), format!("{day}L"))),
             (1..=7u32, 1..=5u32).prop_map(|(day, nth)| ("?".to_owned(), format!("{day}#{nth}"))),
         ];
-        (
-            field((0, 59), true),
-            field((0, 23), true),
-            days,
-            field((1, 12), true),
-        )
-            .prop_map(|(minutes, hours, (day_of_month, day_of_week), months)| {
+        (field((0, 59), true), field((0, 23), true), days, field((1, 12), true)).prop_map(
+            |(minutes, hours, (day_of_month, day_of_week), months)| {
                 format!("{minutes} {hours} {day_of_month} {months} {day_of_week} *")
-            })
+            },
+        )
     }
 
     /// Whether the expression fires in the minute of `time`, decided from its text, field by
