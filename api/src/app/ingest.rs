@@ -63,7 +63,7 @@ impl App {
         let started_by = task.started_by.as_deref().unwrap_or_default();
         if started_by.starts_with(STARTED_BY_CRONPLANE) {
             Trigger::Manual
-        } else if started_by == Names::of(&self.deployment, key).started_by_schedule() {
+        } else if Names::of(&self.deployment, key).is_schedule(started_by) {
             Trigger::Schedule
         } else {
             Trigger::External

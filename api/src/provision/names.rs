@@ -12,8 +12,6 @@ use crate::domain::ids::{JobKey, JobName, TeamName};
 const SHORT_MAX: usize = 64;
 /// Hexadecimal digits of the hash at the end of a name that was cut.
 const HASH_DIGITS: usize = 10;
-/// ECS cuts what EventBridge gives as `startedBy` to this many characters.
-const STARTED_BY_MAX: usize = 36;
 
 /// The IAM path of all roles that Cronplane makes.
 pub const ROLE_PATH: &str = "/cronplane/";
@@ -53,11 +51,12 @@ impl Names {
         }
     }
 
-    /// What ECS tells as `startedBy` of a task that the schedule rule started.
-    pub fn started_by_schedule(&self) -> String {
-        let mut text = format!("events-rule/{}", self.schedule_rule);
-        text.truncate(STARTED_BY_MAX);
-        text
+    /// Whether `started_by`, as ECS tells it of a task of this job, is the schedule rule: ECS cuts
+    /// the rule's name, and the task definition family says already whose task it is.
+    pub fn is_schedule(&self, started_by: &str) -> bool {
+        started_by
+            .strip_prefix("events-rule/")
+            .is_some_and(|cut| !cut.is_empty() && self.schedule_rule.starts_with(cut))
     }
 }
 
@@ -102,7 +101,16 @@ mod tests {
         assert_eq!(names.execution_role, "cp_platform_hello_eu-west-1_execution");
         assert_eq!(names.failure_rule, "cp_platform_hello_failure");
         assert_eq!(names.log_group, "/cronplane/cp/platform/hello");
-        assert_eq!(names.started_by_schedule(), "events-rule/cp_platform_hello");
+        for (started_by, expected) in [
+            ("events-rule/cp_platform_hello", true),
+            ("events-rule/cp_platform_hel", true),
+            ("events-rule/cp_platform_help", false),
+            ("events-rule/", false),
+            ("chronos-schedule/cp_platform_hello", false),
+            ("", false),
+        ] {
+            assert_eq!(names.is_schedule(started_by), expected, "{started_by}");
+        }
     }
 
     #[test]
@@ -123,7 +131,6 @@ mod tests {
         all.sort();
         all.dedup();
         assert_eq!(all.len(), 8);
-        assert_eq!(first.started_by_schedule().len(), 36);
     }
 
     #[test]

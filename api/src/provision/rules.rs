@@ -99,8 +99,13 @@ impl Rule {
         }
     }
 
-    /// Switches the rule off; one that is gone is off.
+    /// Switches the rule off; one that is gone is off, and one that is not ours stays as it is.
     pub(super) async fn disable(&self, clients: &Clients) -> Result<()> {
+        match self.is_there(clients).await {
+            Ok(true) => {}
+            Ok(false) | Err(Error::NotOurs(_)) => return Ok(()),
+            Err(error) => return Err(error),
+        }
         match clients.events.disable_rule().name(&self.name).send().await {
             Ok(_) => Ok(()),
             Err(error) if says(&error, |error| error.is_resource_not_found_exception()) => Ok(()),
