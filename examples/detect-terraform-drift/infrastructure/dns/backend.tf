@@ -1,0 +1,3 @@
+terraform {
+  backend "http" {} # the address comes from the check, one for each directory
+}

@@ -1,0 +1,518 @@
+"""Cronplane from end to end: the real template.yaml and the release binary in a local cloud, whose tasks
+are real containers, spoken to over HTTP only.
+
+Jobs start on the minute, so all are posted first and each test then waits for its own.
+"""
+
+import concurrent.futures
+import datetime
+import json
+import pathlib
+import re
+import shutil
+import socket
+import sys
+import threading
+import time
+import types
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+sys.path.insert(0, str(ROOT / "scripts"))
+
+import demo  # noqa: E402
+import local_stack  # noqa: E402
+import sns_inbox  # noqa: E402
+
+STACK = "e2e"
+TEAM = "platform"
+EVERY_MINUTE = "cron(* * * * ? *)"
+ENDED = {"succeeded", "failed", "failed_to_start", "timed_out", "stopped", "interrupted", "unknown"}
+# The next start is at most a minute away; the rest is for a slow machine.
+ONE_START = 120
+
+# Name: what the job does, and what becomes of it.
+JOBS = {
+    "clean": {
+        "description": "succeeds, with two lines in its log",
+        "command": ["sh", "-c", 'echo "for $SCHEDULED_TIME"; echo "in $PLACE"'],
+        "environment": {"PLACE": "the container"},
+        "schedule": EVERY_MINUTE,
+        "tags": {"cost-centre": "42"},
+    },
+    "failing": {
+        "description": "ends with 7 and says why",
+        "command": ["sh", "-c", 'echo "it is \\"broken\\""; exit 7'],
+        "schedule": "rate(1 minute)",
+    },
+    "unpullable": {
+        "description": "has an image that no registry has",
+        "image": "127.0.0.1:9/nothing:1",
+        "schedule": EVERY_MINUTE,
+    },
+    "long": {
+        "description": "is still running when it is deleted",
+        "command": ["sh", "-c", 'trap "exit 143" TERM; echo started; sleep 600 & wait'],
+        "schedule": EVERY_MINUTE,
+    },
+    "resting": {"description": "is paused before its first start", "schedule": EVERY_MINUTE},
+    "quiet": {"description": "never starts while we look", "schedule": "rate(1 day)"},
+}
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture(scope="session")
+def stack():
+    state = ROOT / ".local" / "e2e" / "product"
+    up = local_stack.Stack(state, free_port(), free_port(), free_port(), name=STACK)
+    try:
+        up.up()
+        yield up
+    finally:
+        up.down(stop_runtime=False)
+
+
+@pytest.fixture(scope="session")
+def inbox(stack):
+    """The subscriber of every job, each on a path of its own."""
+    server = sns_inbox.Inbox(stack.state)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture(scope="session")
+def posted(stack, inbox):
+    """Every job of JOBS, posted and ready, with its subscriber confirmed."""
+    answers = {}
+    for name, job in JOBS.items():
+        definition = {
+            "name": name, "image": "busybox:1", **job,
+            "notifications": {"subscribers": [{"protocol": "https", "endpoint": inbox.url(f"/{name}")}]}}
+        status, headers, answer = stack.call("POST", jobs(), definition)
+        assert status == 201, answer
+        answers[name] = types.SimpleNamespace(definition=definition, headers=headers, answer=answer)
+        if name == "resting":
+            assert stack.call("POST", job_path(name, "/pause"))[0] == 200
+            answers[name].paused_at = time.monotonic()
+    for name in JOBS:
+        until(lambda: phase(stack, name) == "ready", 60, f"{name} is ready")
+        until(lambda: subscription_states(stack, name) == ["confirmed"], 30, f"{name}'s subscriber is confirmed")
+    return answers
+
+
+@pytest.fixture(scope="session")
+def demonstration(stack, posted):
+    """The demo of scripts/up, which takes two minutes, while the other tests go on."""
+    if shutil.which("terraform") is None:
+        pytest.skip("the drift example's image is made from this machine's own terraform, which is not there")
+    with concurrent.futures.ThreadPoolExecutor() as executor:
+        yield executor.submit(demo.run, stack)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def start_early(request):
+    """Has the demo started before the first test, not when its own test comes to it."""
+    if shutil.which("terraform") is not None and any(
+            "demonstration" in item.fixturenames for item in request.session.items):
+        request.getfixturevalue("demonstration")
+
+
+# ---- words of the tests
+
+
+def jobs(rest: str = "") -> str:
+    return f"/v1/teams/{TEAM}/jobs{rest}"
+
+
+def job_path(name: str, rest: str = "") -> str:
+    return jobs(f"/{name}{rest}")
+
+
+def get(stack, path: str) -> dict:
+    status, _, answer = stack.call("GET", path)
+    assert status == 200, answer
+    return answer
+
+
+def phase(stack, name: str) -> str:
+    return get(stack, job_path(name))["status"]["phase"]
+
+
+def subscription_states(stack, name: str) -> list[str]:
+    return [subscription["state"] for subscription in get(stack, job_path(name))["status"]["subscriptions"]]
+
+
+def runs(stack, name: str, query: str = "") -> list[dict]:
+    return get(stack, job_path(name, f"/runs{query}"))["items"]
+
+
+def until(true, seconds: float, what: str) -> None:
+    assert local_stack.wait_until(true, seconds), f"not within {seconds} s: {what}"
+
+
+def first_ended_run(stack, name: str) -> dict:
+    def ended() -> bool:
+        found = runs(stack, name)
+        return bool(found) and found[-1]["status"] in ENDED
+
+    until(ended, ONE_START, f"the first run of {name} has ended; its runs: {runs(stack, name)}")
+    return runs(stack, name)[-1]
+
+
+def log_lines(stack, name: str, run: dict, query: str = "") -> list[str]:
+    return [line["message"] for line in get(stack, job_path(name, f"/runs/{run['id']}/logs{query}"))["items"]]
+
+
+def instant(text: str) -> datetime.datetime:
+    return datetime.datetime.fromisoformat(text.replace("Z", "+00:00"))
+
+
+def in_aws(stack, name: str) -> dict[str, list[str]]:
+    """All that AWS holds with the job's name in it, by kind."""
+    aws_name = f"{STACK}_{TEAM}_{name}"
+    ecs, events, iam, sns, logs = (stack.aws(service) for service in ("ecs", "events", "iam", "sns", "logs"))
+
+    def named(names) -> list[str]:
+        return [found for found in names if re.search(rf"{aws_name}($|[_:])", found)]
+
+    return {
+        "clusters": named(ecs.list_clusters()["clusterArns"]),
+        "task definitions": named(ecs.list_task_definitions(status="ACTIVE")["taskDefinitionArns"]),
+        "rules": named(rule["Name"] for rule in events.list_rules()["Rules"]),
+        "roles": named(role["RoleName"] for role in iam.list_roles(PathPrefix="/cronplane/")["Roles"]),
+        "topics": named(topic["TopicArn"] for topic in sns.list_topics()["Topics"]),
+        "subscriptions": named(found["TopicArn"] for found in sns.list_subscriptions()["Subscriptions"]),
+        "log groups": [
+            group["logGroupName"] for group in
+            logs.describe_log_groups(logGroupNamePrefix=f"/cronplane/{STACK}/{TEAM}/{name}")["logGroups"]
+            if group["logGroupName"].endswith(f"/{name}")],
+    }
+
+
+def enabled_rules(stack) -> list[str]:
+    return [rule["Name"] for rule in stack.aws("events").list_rules()["Rules"] if rule["State"] == "ENABLED"]
+
+
+# ---- a job
+
+
+def test_health_and_document_need_no_token(stack):
+    assert stack.call("GET", "/healthz", token="")[0] == 200
+    status, _, document = stack.call("GET", "/openapi.json", token="")
+    assert status == 200
+    assert document["openapi"].startswith("3.")
+    assert document["servers"][0]["url"].rstrip("/") + "/teams/{team}/jobs" in (
+        "/v1/teams/{team}/jobs", f"{stack.url}/v1/teams/{{team}}/jobs")
+    assert "/teams/{team}/jobs" in document["paths"]
+
+
+def test_a_posted_job_is_made_in_aws(stack, posted):
+    clean = posted["clean"]
+    assert clean.headers["Location"].endswith(job_path("clean"))
+    job = get(stack, job_path("clean"))
+    for field in ("name", "description", "command", "environment", "schedule", "tags"):
+        assert job[field] == clean.definition[field]
+    assert job["team"] == TEAM and job["enabled"] is True
+    assert job["status"]["observed_generation"] == job["generation"]
+    assert {resource["kind"]: resource["state"] for resource in job["status"]["resources"]} == dict.fromkeys(
+        ["cluster", "log_group", "execution_role", "events_role", "topic", "task_definition", "schedule_rule",
+         "failure_rule"], "ready")
+    assert job["status"]["topic_arn"] in in_aws(stack, "clean")["topics"]
+
+    starts = [instant(start) for start in job["status"]["next_starts"]]
+    assert len(starts) == 5
+    assert all(later - earlier == datetime.timedelta(minutes=1) for earlier, later in zip(starts, starts[1:]))
+
+
+def test_the_schedule_targets_the_task_with_a_dead_letter_queue(stack, posted):
+    events = stack.aws("events")
+    (target,) = events.list_targets_by_rule(Rule=f"{STACK}_{TEAM}_clean")["Targets"]
+    assert ":task-definition/" in target["EcsParameters"]["TaskDefinitionArn"]
+    assert target["EcsParameters"]["PropagateTags"] == "TASK_DEFINITION"
+    assert target["DeadLetterConfig"]["Arn"].rsplit(":", 1)[1] == (
+        stack.output("ScheduleDeadLetterQueueUrl").rsplit("/", 1)[1])
+    assert 60 <= target["RetryPolicy"]["MaximumEventAgeInSeconds"] < 86400
+
+
+def test_roles_carry_the_boundary_and_the_log_group_its_retention(stack, posted):
+    iam, logs = stack.aws("iam"), stack.aws("logs")
+    roles = in_aws(stack, "clean")["roles"]
+    assert len(roles) == 2
+    for role in roles:
+        assert iam.get_role(RoleName=role)["Role"]["PermissionsBoundary"]["PermissionsBoundaryArn"] == (
+            stack.output("RoleBoundaryArn"))
+    (group,) = logs.describe_log_groups(logGroupNamePrefix=f"/cronplane/{STACK}/{TEAM}/clean")["logGroups"]
+    assert group["retentionInDays"] == get(stack, job_path("clean"))["log_retention_days"]
+
+
+def test_the_smallest_job_works(stack):
+    status, _, job = stack.call("POST", jobs(), {"name": "hello", "image": "busybox:1", "schedule": "rate(1 day)"})
+    assert status == 201, job
+    until(lambda: phase(stack, "hello") == "ready", 60, "hello is ready")
+    assert get(stack, job_path("hello"))["network"]["subnets"] == [stack.subnet()]
+
+
+def test_jobs_are_listed_in_pages(stack, posted):
+    found, cursor = [], ""
+    while cursor is not None:
+        page = get(stack, jobs(f"?limit=2{cursor and '&cursor=' + cursor}"))
+        assert len(page["items"]) <= 2
+        found += [job["name"] for job in page["items"]]
+        cursor = page["next"]
+    assert len(found) == len(set(found))
+    assert set(JOBS) <= set(found) | {"long"}
+    assert get(stack, "/v1/teams/another-team/jobs") == {"items": [], "next": None}
+
+
+# ---- runs
+
+
+def test_a_scheduled_run_is_in_the_history(stack, posted):
+    run = first_ended_run(stack, "clean")
+    assert (run["status"], run["trigger"], run["exit_code"]) == ("succeeded", "schedule", 0), run
+    scheduled = instant(run["scheduled_time"])
+    assert (scheduled.second, scheduled.microsecond) == (0, 0)
+    assert abs(instant(run["created_at"]) - scheduled) < datetime.timedelta(seconds=30)
+    assert instant(run["created_at"]) <= instant(run["started_at"]) <= instant(run["stopped_at"])
+    assert run["durations"]["total_seconds"] >= run["durations"]["run_seconds"] >= 0
+    (container,) = run["containers"]
+    assert (container["name"], container["exit_code"]) == ("main", 0)
+    assert run["id"].endswith(run["task_arn"].rsplit("/", 1)[1])
+
+    assert get(stack, job_path("clean", f"/runs/{run['id']}"))["task_arn"] == run["task_arn"]
+    last = get(stack, job_path("clean"))["status"]["last_run"]
+    assert last["id"] >= run["id"]
+
+
+def test_logs_have_a_cursor_and_a_tail(stack, posted):
+    run = first_ended_run(stack, "clean")
+    until(lambda: len(log_lines(stack, "clean", run)) == 2, 15, "both lines are in the log")
+    lines = log_lines(stack, "clean", run)
+    assert instant(lines[0].removeprefix("for ")) == instant(run["scheduled_time"])
+    assert lines[1] == "in the container"
+    assert log_lines(stack, "clean", run, "?tail=1") == lines[1:]
+    page = get(stack, job_path("clean", f"/runs/{run['id']}/logs?limit=1"))
+    assert [line["message"] for line in page["items"]] == lines[:1]
+    following = get(stack, job_path("clean", f"/runs/{run['id']}/logs?limit=1&cursor={page['next']}"))
+    assert [line["message"] for line in following["items"]] == lines[1:]
+
+
+def test_a_failing_run_is_told_to_its_subscriber(stack, posted, inbox):
+    run = first_ended_run(stack, "failing")
+    assert (run["status"], run["exit_code"], run["stop_code"]) == ("failed", 7, "EssentialContainerExited"), run
+    assert run["trigger"] == "schedule"
+    message = inbox.wait("/failing", lambda body: body["event"]["detail"].get("taskArn") == run["task_arn"], 30)
+    assert (message["team"], message["job"], message["stack"]) == (TEAM, "failing", STACK)
+    assert message["region"] == local_stack.REGION
+    assert message["event"]["detail"]["containers"][0]["exitCode"] == 7
+
+    # The message's link is the run.
+    assert message["run"].startswith(stack.url)
+    assert [found["id"] for found in get(stack, message["run"].removeprefix(stack.url))["items"]] == [run["id"]]
+
+
+def test_an_image_that_cannot_be_pulled_is_told_too(stack, posted, inbox):
+    run = first_ended_run(stack, "unpullable")
+    assert (run["status"], run["stop_code"], run["exit_code"]) == ("failed_to_start", "TaskFailedToStart", None), run
+    assert run["stopped_reason"]
+    inbox.wait("/unpullable", lambda body: body["event"]["detail"].get("taskArn") == run["task_arn"], 30)
+
+
+def test_runs_are_filtered_and_paged(stack, posted):
+    run = first_ended_run(stack, "failing")
+    ids = [found["id"] for found in runs(stack, "failing")]
+    assert ids == sorted(ids, reverse=True)
+    assert run["id"] in [found["id"] for found in runs(stack, "failing", "?status=failed&trigger=schedule")]
+    assert runs(stack, "failing", "?status=succeeded") == []
+    assert runs(stack, "failing", "?trigger=manual") == []
+    assert runs(stack, "failing", "?to=2020-01-01T00:00:00Z") == []
+    assert get(stack, job_path("failing", "/runs?limit=1"))["items"][0]["id"] >= run["id"]
+
+
+def test_a_success_is_told_to_nobody(stack, posted, inbox):
+    first_ended_run(stack, "clean")
+    inbox.wait("/failing", lambda body: True, 60)
+    assert [envelope for path, envelope in inbox.messages if path == "/clean" and envelope["Type"] == "Notification"] == []
+
+
+def test_a_notification_can_be_tested(stack, posted, inbox):
+    status, _, answer = stack.call("POST", job_path("quiet", "/notifications/test"))
+    assert status == 202, answer
+    message = inbox.wait("/quiet", lambda body: body["event"]["id"] == answer["event_id"], 30)
+    assert message["event"]["source"] == f"cronplane.{STACK}"
+    assert (message["team"], message["job"]) == (TEAM, "quiet")
+    # Nobody else's subscriber was told.
+    assert not [path for path, envelope in inbox.messages if answer["event_id"] in envelope["Message"] and path != "/quiet"]
+
+
+# ---- pause, resume, delete
+
+
+def test_a_paused_job_does_not_start_until_it_is_resumed(stack, posted):
+    assert get(stack, job_path("resting"))["enabled"] is False
+    assert f"{STACK}_{TEAM}_resting" not in enabled_rules(stack)
+    time.sleep(max(0.0, posted["resting"].paused_at + 65 - time.monotonic()))
+    assert runs(stack, "resting") == []
+
+    status, _, job = stack.call("POST", job_path("resting", "/resume"))
+    assert status == 200 and job["enabled"] is True
+    assert f"{STACK}_{TEAM}_resting" in enabled_rules(stack)
+    assert first_ended_run(stack, "resting")["status"] == "succeeded"
+
+
+def test_deleting_stops_what_runs_and_leaves_nothing(stack, posted):
+    until(lambda: any(run["status"] == "running" for run in runs(stack, "long")), ONE_START, "long is running")
+    before = in_aws(stack, "long")
+    assert all(before.values()), before
+    neighbour = in_aws(stack, "quiet")
+
+    # While its task runs, a job that is deleted waits for it; it starts nothing more.
+    status, _, job = stack.call("DELETE", job_path("long"))
+    assert status == 202 and job["status"]["phase"] == "deleting", job
+    started = len(runs(stack, "long"))
+    assert f"{STACK}_{TEAM}_long" not in enabled_rules(stack)
+    assert stack.call("POST", job_path("long", "/pause"))[0] == 409
+
+    status, _, _ = stack.call("DELETE", job_path("long", "?stop_tasks=true&delete_logs=true"))
+    assert status in (202, 204)
+    until(lambda: stack.call("GET", job_path("long"))[0] == 404, 180, "long is gone")
+    assert in_aws(stack, "long") == dict.fromkeys(before, [])
+    assert len(runs(stack, "long")) == started, "the history outlives the job, and nothing was started meanwhile"
+    assert runs(stack, "long")[-1]["status"] == "stopped"
+    assert in_aws(stack, "quiet") == neighbour
+    assert stack.call("DELETE", job_path("long"))[0] == 404
+
+    # A job made again under the name is another job.
+    status, _, again = stack.call("POST", jobs(), {"name": "long", "image": "busybox:1", "schedule": "rate(1 day)"})
+    assert status == 201 and again["id"] != posted["long"].answer["id"]
+    stack.call("DELETE", job_path("long"))
+    until(lambda: stack.call("GET", job_path("long"))[0] == 404, 60, "the second long is gone")
+    left = in_aws(stack, "long")
+    assert left.pop("log groups") == [f"/cronplane/{STACK}/{TEAM}/long"], "the log group stays by default"
+    assert not any(left.values()), left
+
+
+# ---- the way of task events
+
+
+def test_a_poison_message_ends_in_the_dead_letter_queue_and_its_neighbours_do_not(stack, posted):
+    sqs = stack.aws("sqs")
+    queue, dead = stack.output("TaskEventQueueUrl"), stack.output("TaskEventDeadLetterQueueUrl")
+    family = f"{STACK}_{TEAM}_quiet"
+    task = "0" * 32
+    arn = f"arn:aws:ecs:{local_stack.REGION}:000000000000"
+    now = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    event = {
+        "version": "0", "id": "11111111-2222-3333-4444-555555555555", "detail-type": "ECS Task State Change",
+        "source": "aws.ecs", "account": "000000000000", "time": now, "region": local_stack.REGION,
+        "resources": [f"{arn}:task/{family}/{task}"],
+        "detail": {
+            "clusterArn": f"{arn}:cluster/{family}", "taskArn": f"{arn}:task/{family}/{task}",
+            "taskDefinitionArn": f"{arn}:task-definition/{family}:1", "group": f"family:{family}",
+            "containers": [{"containerArn": f"{arn}:container/1", "name": "main", "lastStatus": "STOPPED",
+                            "exitCode": 3, "image": "busybox:1", "taskArn": f"{arn}:task/{family}/{task}"}],
+            "cpu": "256", "memory": "512", "createdAt": now, "startedAt": now, "stoppedAt": now,
+            "lastStatus": "STOPPED", "desiredStatus": "STOPPED", "launchType": "FARGATE",
+            "overrides": {"containerOverrides": [{"name": "main"}]}, "stopCode": "EssentialContainerExited",
+            "stoppedReason": "Essential container in task exited", "version": 5, "updatedAt": now},
+    }
+    # Five receipts, each after the time that the queue hides a message: shortened, or it takes 15 minutes.
+    visibility = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["VisibilityTimeout"])["Attributes"]
+    sqs.set_queue_attributes(QueueUrl=queue, Attributes={"VisibilityTimeout": "2"})
+    try:
+        sqs.send_message_batch(QueueUrl=queue, Entries=[
+            {"Id": "poison", "MessageBody": "this is no event"},
+            {"Id": "neighbour", "MessageBody": json.dumps(event)}])
+        until(lambda: [run["exit_code"] for run in runs(stack, "quiet")] == [3], 30, "the neighbour was applied")
+        received = []
+
+        def dead_letters() -> list:
+            received.extend(sqs.receive_message(QueueUrl=dead, WaitTimeSeconds=1).get("Messages", []))
+            return received
+
+        until(dead_letters, 90, "the poison message is in the dead-letter queue")
+        assert [message["Body"] for message in received] == ["this is no event"]
+    finally:
+        sqs.set_queue_attributes(QueueUrl=queue, Attributes=visibility)
+
+
+# ---- what is refused
+
+
+def problem(answer, status: int, code: str | None = None) -> dict:
+    got, headers, body = answer
+    assert got == status, body
+    assert headers["Content-Type"].startswith("application/problem+json")
+    assert {"type", "title", "status", "detail", "code", "request_id"} <= set(body), body
+    assert body["status"] == status
+    return body
+
+
+SMALLEST = {"name": "refused", "image": "busybox:1", "schedule": "rate(1 day)"}
+
+
+@pytest.mark.parametrize("token", ["", "wrong", "a" * 64])
+def test_every_v1_path_wants_the_token(stack, token):
+    for method, path in (("GET", jobs()), ("POST", jobs()), ("GET", job_path("x")), ("DELETE", job_path("x")),
+                         ("POST", job_path("x", "/pause")), ("GET", job_path("x", "/runs"))):
+        problem(stack.call(method, path, token=token), 401)
+
+
+def test_all_violations_come_at_once_with_their_pointers(stack):
+    body = problem(stack.call("POST", jobs(), {
+        **SMALLEST, "name": "Not A Name", "schedule": "rate(1 minutes)", "cpu": 333, "colour": "red",
+        "notifications": {"subscribers": [{"protocol": "http", "endpoint": "http://example.com"}]}}), 422)
+    pointers = {error["pointer"] for error in body["errors"]}
+    assert {"/name", "/schedule", "/colour"} <= pointers, body
+    assert any(pointer.startswith("/notifications/subscribers/0") for pointer in pointers), body
+    assert any(pointer in ("/cpu", "/memory") for pointer in pointers), body
+    assert all(error["detail"] and error["code"] for error in body["errors"])
+
+
+@pytest.mark.parametrize(("method", "path", "body", "status"), [
+    ("GET", "/v1/nowhere", None, 404),
+    ("GET", "/nowhere", None, 404),
+    ("GET", job_path("missing"), None, 404),
+    ("POST", job_path("missing", "/pause"), None, 404),
+    ("GET", job_path("missing", "/runs"), None, 404),
+    ("PATCH", jobs(), {}, 405),
+    ("GET", jobs("?cursor=nonsense"), None, 400),
+    ("GET", jobs("?limit=0"), None, 400),
+    ("POST", jobs(), b"{", 400),
+    ("POST", jobs(), {**SMALLEST, "description": "x" * 262144}, 413),
+])
+def test_a_request_that_cannot_be_answered_gets_a_clear_4xx(stack, method, path, body, status):
+    problem(stack.call(method, path, body), status)
+
+
+def test_a_name_is_taken_once(stack, posted):
+    problem(stack.call("POST", jobs(), posted["quiet"].definition), 409)
+
+
+@pytest.mark.parametrize("example", sorted((ROOT / "examples").glob("*.json")), ids=lambda file: file.stem)
+def test_the_examples_are_accepted(stack, example):
+    job = json.loads(example.read_text())
+    if "cluster" in job:
+        stack.aws("ecs").create_cluster(clusterName=job["cluster"])
+    status, _, answer = stack.call("POST", "/v1/teams/examples/jobs", job)
+    assert status == 201, answer
+    until(lambda: get(stack, f"/v1/teams/examples/jobs/{job['name']}")["status"]["phase"] == "ready", 60, "it is ready")
+
+
+def test_the_demo_finds_drift_in_its_second_run(demonstration):
+    demonstration.result(timeout=300)
+
+
+def test_nothing_was_undeliverable(stack, posted):
+    """Last, as it looks back on all the others: no start and no notice was lost on the way."""
+    attributes = stack.aws("sqs").get_queue_attributes(
+        QueueUrl=stack.output("ScheduleDeadLetterQueueUrl"), AttributeNames=["ApproximateNumberOfMessages"])
+    assert attributes["Attributes"]["ApproximateNumberOfMessages"] == "0"
