@@ -38,12 +38,17 @@ fn hash_from_hex(digits: &str) -> Option<[u8; 32]> {
     Some(hash)
 }
 
-/// Lets a request through that bears the administrator's token.
+/// Lets a request below `/v1` through only if it bears the administrator's token, whether there is
+/// something at its path or not.
 pub(super) async fn require_admin(
     State(api): State<Api>,
     request: Request,
     next: Next,
 ) -> Response {
+    let path = request.uri().path();
+    if path != "/v1" && !path.starts_with("/v1/") {
+        return next.run(request).await;
+    }
     let given = request.headers().get(header::AUTHORIZATION).map(|value| value.as_bytes());
     match given.map(bearer) {
         Some(Some(token)) if api.admin.admits(token) => next.run(request).await,

@@ -11,8 +11,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{Request, State};
-use axum::http::{HeaderValue, header};
+use axum::extract::{OriginalUri, Request, State};
+use axum::http::{HeaderValue, Method, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
@@ -49,16 +49,13 @@ pub fn router(app: App, admin_token_sha256: &str) -> Router {
     let (v1, document) = openapi::routes().split_for_parts();
     let document: Arc<str> = document.to_json().unwrap_or_default().into();
     let api = Api { app: Arc::new(app), admin: AdminToken::from_hex(admin_token_sha256), document };
-    let v1 = v1
-        .fallback(unknown_path)
-        .method_not_allowed_fallback(method_not_allowed)
-        .layer(middleware::from_fn_with_state(api.clone(), auth::require_admin));
     Router::new()
         .nest("/v1", v1)
         .route("/openapi.json", get(document_json))
         .route("/healthz", get(healthz))
         .fallback(unknown_path)
         .method_not_allowed_fallback(method_not_allowed)
+        .layer(middleware::from_fn_with_state(api.clone(), auth::require_admin))
         .layer(CatchPanicLayer::custom(|_| Problem::internal().into_response()))
         .layer(middleware::from_fn(finish))
         .with_state(api)
@@ -72,16 +69,12 @@ async fn healthz() -> &'static str {
     "ok\n"
 }
 
-async fn unknown_path(request: Request) -> Problem {
-    Problem::not_found(format!("there is nothing at {}", request.uri().path()))
+async fn unknown_path(OriginalUri(uri): OriginalUri) -> Problem {
+    Problem::not_found(format!("there is nothing at {}", uri.path()))
 }
 
-async fn method_not_allowed(request: Request) -> Problem {
-    Problem::method_not_allowed(format!(
-        "{} does not take {}",
-        request.uri().path(),
-        request.method()
-    ))
+async fn method_not_allowed(OriginalUri(uri): OriginalUri, method: Method) -> Problem {
+    Problem::method_not_allowed(format!("{} does not take {method}", uri.path()))
 }
 
 /// Gives every request an id, logs it once, and completes a problem's body.
