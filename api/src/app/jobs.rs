@@ -86,7 +86,7 @@ impl App {
     pub async fn job_list(
         &self,
         team: &TeamName,
-        limit: i32,
+        limit: usize,
         cursor: Option<&str>,
         moment: Moment,
     ) -> Result<ListedJobs> {

@@ -138,6 +138,8 @@ fn parse_rate(inner: &str) -> Result<i64, String> {
 
 fn next_of_rate(minutes: i64, after: Timestamp, anchor: Timestamp, count: usize) -> Vec<Timestamp> {
     let interval = minutes * 60;
+    // Rules start tasks to the second at best; a fraction would only look exact.
+    let anchor = Timestamp::from_second(anchor.as_second()).unwrap_or(anchor);
     let passed = (after.as_second() - anchor.as_second()).div_euclid(interval);
     let mut starts = Vec::with_capacity(count);
     for number in 1..=count as i64 {
@@ -211,6 +213,14 @@ mod tests {
         let on_the_start =
             schedule.next_starts(at("2026-01-01T02:20:30Z"), at("2026-01-01T00:20:30Z"), 1);
         assert_eq!(on_the_start, [at("2026-01-01T03:20:30Z")]);
+    }
+
+    #[test]
+    fn a_rate_tells_whole_seconds() {
+        let schedule = Schedule::parse("rate(1 minute)").unwrap();
+        let starts =
+            schedule.next_starts(at("2026-01-01T00:00:00.9Z"), at("2026-01-01T00:00:00.4Z"), 1);
+        assert_eq!(starts, [at("2026-01-01T00:01:00Z")]);
     }
 
     #[test]

@@ -309,6 +309,7 @@ pub(super) async fn list(
     mut params: Params,
 ) -> Result<Json<JobList>, Problem> {
     let limit = params.count("limit", LIMIT_MAX).unwrap_or(LIMIT_DEFAULT);
+    let limit = usize::try_from(limit).unwrap_or(1);
     let cursor = params.text("cursor");
     params.finish()?;
     let page = api.app.job_list(&team, limit, cursor.as_deref(), api.moment()).await?;

@@ -91,16 +91,17 @@ pub(super) fn pattern(context: &Context<'_>) -> Value {
             "detail": detail,
         })
     };
+    let nobody_stopped = json!([{"anything-but": STOPPED_CODES}, {"exists": false}]);
     let ended_by_aws: Vec<&str> =
         FAILED_TO_START_CODES.into_iter().chain(INTERRUPTED_CODES).collect();
     json!({"$or": [
         stopped(json!({
-            "stopCode": [{"anything-but": STOPPED_CODES}, {"exists": false}],
+            "stopCode": nobody_stopped,
             "containers": {"name": [MAIN_CONTAINER], "exitCode": [{"anything-but": 0}]},
         })),
         // The main container ended, and ECS could not tell how.
         stopped(json!({
-            "stopCode": ["EssentialContainerExited"],
+            "stopCode": nobody_stopped,
             "containers": {"exitCode": [{"exists": false}]},
         })),
         stopped(json!({"stopCode": ended_by_aws})),

@@ -122,7 +122,7 @@ impl Store {
         &self,
         team: &TeamName,
         after: Option<&str>,
-        limit: i32,
+        limit: usize,
     ) -> Result<Page<Job>> {
         let start = after.map(|name| {
             Item::from([
@@ -139,7 +139,7 @@ impl Store {
             .expression_attribute_values(":jobs", text("JOB#"))
             .set_exclusive_start_key(start)
             .consistent_read(true)
-            .limit(limit)
+            .limit(i32::try_from(limit).unwrap_or(i32::MAX).saturating_add(1))
             .send()
             .await
             .map_err(|error| Error::aws("dynamodb:Query", error))?;
@@ -149,7 +149,7 @@ impl Store {
         };
         let items: Result<Vec<Job>> =
             page.items.unwrap_or_default().into_iter().map(from_item).collect();
-        Ok(Page { items: items?, last })
+        Ok(Page { items: items?, last }.cut(limit, |job: &Job| job.definition.name.as_str()))
     }
 
     /// Switches the job's schedule on or off. `None` if it already is as asked for.

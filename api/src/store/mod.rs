@@ -45,6 +45,17 @@ pub struct Page<T> {
     pub last: Option<String>,
 }
 
+impl<T> Page<T> {
+    /// The first `limit` items: what was read beyond them only showed that there is more.
+    fn cut(mut self, limit: usize, key: impl Fn(&T) -> &str) -> Page<T> {
+        if self.items.len() > limit {
+            self.items.truncate(limit);
+            self.last = self.items.last().map(|item| key(item).to_owned());
+        }
+        self
+    }
+}
+
 impl Store {
     pub fn new(client: Client, table: impl Into<String>) -> Store {
         Store { client, table: table.into() }

@@ -111,18 +111,14 @@ impl Store {
         let mut items = Vec::new();
         let mut last = after.map(str::to_owned);
         for _ in 0..PAGES_MAX {
-            let page = self.run_page(key, filter, last.as_deref(), limit).await?;
+            let page = self.run_page(key, filter, last.as_deref(), limit + 1).await?;
             last = page.last;
             items.extend(page.items);
-            if items.len() >= limit || last.is_none() {
+            if items.len() > limit || last.is_none() {
                 break;
             }
         }
-        if items.len() > limit {
-            items.truncate(limit);
-            last = items.last().map(|run: &Run| run.id.as_str().to_owned());
-        }
-        Ok(Page { items, last })
+        Ok(Page { items, last }.cut(limit, |run: &Run| run.id.as_str()))
     }
 
     async fn run_page(
