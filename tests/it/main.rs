@@ -1,1 +1,19 @@
-fn main() {}
+//! The integration tests, one binary: the real code over a fake of AWS at the SDK's clients.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test stops at the first thing that is not as it should be"
+)]
+
+mod cloud;
+mod job;
+mod task;
+
+mod failure_rule;
+mod history;
+mod http;
+mod layering;
+mod openapi;
+mod permissions;
+mod reconcile;
+mod store;

@@ -13,8 +13,7 @@ use super::Api;
 use super::extract::{JobPath, JsonBody, NoBody, Params, TeamPath};
 use super::problem::{CommonProblems, Problem};
 use crate::app::JobView;
-use crate::domain::job::{self, Deletion, Job, SubscriptionState};
-use crate::domain::run::Trigger;
+use crate::domain::job::{self, Deletion, Job};
 
 const LIMIT_DEFAULT: i32 = 50;
 const LIMIT_MAX: i32 = 100;
@@ -46,7 +45,7 @@ pub(super) struct JobRequest {
     #[schema(example = 512)]
     pub(super) memory: Option<u32>,
     /// Left out, the deployment's network.
-    pub(super) network: Option<Network>,
+    pub(super) network: Option<NetworkRequest>,
     /// The name of an existing ECS cluster. Left out, the job gets a cluster of its own.
     #[schema(pattern = "^[A-Za-z0-9_-]{1,255}$", example = "cron-jobs")]
     pub(super) cluster: Option<String>,
@@ -81,16 +80,28 @@ pub(super) enum Image {
     },
 }
 
+/// Where a task is to get its network interface.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes the request in the OpenAPI document; domain::job reads it")]
+pub(super) struct NetworkRequest {
+    /// At most 16. Left out, the deployment's.
+    #[schema(max_items = 16)]
+    pub(super) subnets: Option<Vec<String>>,
+    /// At most 5. Left out with the subnets, the deployment's; left out beside subnets, the VPC's
+    /// default group.
+    #[schema(max_items = 5)]
+    pub(super) security_groups: Option<Vec<String>>,
+    /// Needed in a public subnet without another way to the image registry. Left out, as the
+    /// deployment has it.
+    pub(super) assign_public_ip: Option<bool>,
+}
+
 /// Where a task gets its network interface.
 #[derive(Serialize, ToSchema)]
 pub(super) struct Network {
-    /// At most 16. Left out, the deployment's.
     pub(super) subnets: Vec<String>,
-    /// At most 5. Left out with the subnets, the deployment's; left out beside subnets, the VPC's
-    /// default group.
+    /// Empty: the VPC's default group.
     pub(super) security_groups: Vec<String>,
-    /// Needed in a public subnet without another way to the image registry. Left out, as the
-    /// deployment has it.
     pub(super) assign_public_ip: bool,
 }
 
@@ -193,15 +204,10 @@ pub(super) enum Phase {
 /// An AWS resource of the job.
 #[derive(Serialize, ToSchema)]
 pub(super) struct Resource {
-    /// `cluster`, `log_group`, `execution_role`, `events_role`, `topic`, `task_definition`,
-    /// `schedule_rule` or `failure_rule`.
-    #[schema(example = "topic")]
-    pub(super) kind: String,
+    pub(super) kind: ResourceKind,
     #[schema(required)]
     pub(super) arn: Option<String>,
-    /// `pending`, `ready`, `failed` or, while the job is being deleted, `removed`.
-    #[schema(example = "ready")]
-    pub(super) state: String,
+    pub(super) state: ResourceState,
     #[schema(required)]
     pub(super) reason: Option<String>,
 }
@@ -210,10 +216,42 @@ pub(super) struct Resource {
 pub(super) struct Subscription {
     pub(super) protocol: Protocol,
     pub(super) endpoint: String,
-    /// `pending` until the subscriber confirms, `confirmed`, `missing` when SNS has no such
-    /// subscription, or `unknown` when SNS was not asked (lists) or did not answer.
-    #[schema(example = "confirmed")]
-    pub(super) state: String,
+    pub(super) state: SubscriptionState,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum ResourceKind {
+    Cluster,
+    LogGroup,
+    ExecutionRole,
+    EventsRole,
+    Topic,
+    TaskDefinition,
+    ScheduleRule,
+    FailureRule,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum ResourceState {
+    Pending,
+    Ready,
+    Failed,
+    /// Taken away, in the course of the job's deletion.
+    Removed,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum SubscriptionState {
+    /// SNS waits for the subscriber's confirmation; nothing is delivered until then.
+    Pending,
+    Confirmed,
+    /// SNS has no such subscription: it ran out unconfirmed, or the subscriber ended it.
+    Missing,
+    /// SNS was not asked, as in a list, or did not answer.
+    Unknown,
 }
 
 /// The newest run of a job, in short.
@@ -221,8 +259,7 @@ pub(super) struct Subscription {
 pub(super) struct LastRun {
     pub(super) id: String,
     pub(super) status: super::runs::RunStatus,
-    /// `schedule`, `manual` or `external`.
-    pub(super) trigger: String,
+    pub(super) trigger: super::runs::Trigger,
     #[schema(required, format = DateTime)]
     pub(super) scheduled_time: Option<String>,
     #[schema(format = DateTime)]
@@ -537,9 +574,9 @@ impl JobStatus {
                 .map(|kind| {
                     let status = job.resources.get(&kind).cloned().unwrap_or_default();
                     Resource {
-                        kind: kind.as_str().to_owned(),
+                        kind: ResourceKind::of(kind),
                         arn: status.arn,
-                        state: status.state.as_str().to_owned(),
+                        state: ResourceState::of(status.state),
                         reason: status.reason,
                     }
                 })
@@ -561,11 +598,10 @@ fn subscriptions(view: &JobView) -> Vec<Subscription> {
                 protocol: Protocol::of(one.subscriber.protocol),
                 endpoint: one.subscriber.endpoint.clone(),
                 state: match one.state {
-                    SubscriptionState::Pending => "pending",
-                    SubscriptionState::Confirmed => "confirmed",
-                    SubscriptionState::Missing => "missing",
-                }
-                .to_owned(),
+                    job::SubscriptionState::Pending => SubscriptionState::Pending,
+                    job::SubscriptionState::Confirmed => SubscriptionState::Confirmed,
+                    job::SubscriptionState::Missing => SubscriptionState::Missing,
+                },
             })
             .collect(),
         None => view
@@ -576,9 +612,35 @@ fn subscriptions(view: &JobView) -> Vec<Subscription> {
             .map(|one| Subscription {
                 protocol: Protocol::of(one.protocol),
                 endpoint: one.endpoint.clone(),
-                state: "unknown".to_owned(),
+                state: SubscriptionState::Unknown,
             })
             .collect(),
+    }
+}
+
+impl ResourceKind {
+    fn of(kind: job::ResourceKind) -> ResourceKind {
+        match kind {
+            job::ResourceKind::Cluster => ResourceKind::Cluster,
+            job::ResourceKind::LogGroup => ResourceKind::LogGroup,
+            job::ResourceKind::ExecutionRole => ResourceKind::ExecutionRole,
+            job::ResourceKind::EventsRole => ResourceKind::EventsRole,
+            job::ResourceKind::Topic => ResourceKind::Topic,
+            job::ResourceKind::TaskDefinition => ResourceKind::TaskDefinition,
+            job::ResourceKind::ScheduleRule => ResourceKind::ScheduleRule,
+            job::ResourceKind::FailureRule => ResourceKind::FailureRule,
+        }
+    }
+}
+
+impl ResourceState {
+    fn of(state: job::ResourceState) -> ResourceState {
+        match state {
+            job::ResourceState::Pending => ResourceState::Pending,
+            job::ResourceState::Ready => ResourceState::Ready,
+            job::ResourceState::Failed => ResourceState::Failed,
+            job::ResourceState::Removed => ResourceState::Removed,
+        }
     }
 }
 
@@ -596,7 +658,7 @@ impl LastRun {
         LastRun {
             id: run.id.to_string(),
             status: super::runs::RunStatus::of(run.status),
-            trigger: Trigger::as_str(run.trigger).to_owned(),
+            trigger: super::runs::Trigger::of(run.trigger),
             scheduled_time: run.scheduled_time.map(|at| at.to_string()),
             created_at: run.created_at.to_string(),
             stopped_at: run.stopped_at.map(|at| at.to_string()),

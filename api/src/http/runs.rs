@@ -10,7 +10,7 @@ use super::Api;
 use super::extract::{JobPath, Params, RunPath};
 use super::problem::{CommonProblems, Problem};
 use crate::app::{LogsWanted, RunView, RunsWanted};
-use crate::domain::run::{self, Trigger};
+use crate::domain::run;
 use crate::domain::violation::ViolationCode;
 
 const RUNS_DEFAULT: i32 = 50;
@@ -26,9 +26,7 @@ pub(super) struct RunBody {
     pub(super) id: String,
     pub(super) team: String,
     pub(super) job: String,
-    /// `schedule`, `manual` or `external` (somebody ran the task definition without Cronplane).
-    #[schema(example = "schedule")]
-    pub(super) trigger: String,
+    pub(super) trigger: Trigger,
     /// The start that the schedule promised; null for other triggers.
     #[schema(required, format = DateTime)]
     pub(super) scheduled_time: Option<String>,
@@ -75,6 +73,18 @@ pub(super) struct RunBody {
     pub(super) overrides: serde_json::Value,
     /// The run's log in the CloudWatch console.
     pub(super) console_url: String,
+}
+
+/// What made a run start.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Trigger {
+    /// The job's schedule.
+    Schedule,
+    /// A request to Cronplane.
+    Manual,
+    /// Somebody ran the task definition without Cronplane.
+    External,
 }
 
 /// Where a run stands.
@@ -177,8 +187,7 @@ pub(super) struct LogList {
          minimum = 1, maximum = 100),
         ("cursor" = Option<String>, Query, description = "The `next` of the page before"),
         ("status" = Option<RunStatus>, Query, description = "Only runs of this status"),
-        ("trigger" = Option<String>, Query,
-         description = "Only runs started by this: `schedule`, `manual` or `external`"),
+        ("trigger" = Option<Trigger>, Query, description = "Only runs started by this"),
         ("from" = Option<String>, Query, format = DateTime,
          description = "Only runs created in this second (RFC 3339) or after"),
         ("to" = Option<String>, Query, format = DateTime,
@@ -197,7 +206,7 @@ pub(super) async fn list(
         limit: usize::try_from(limit).unwrap_or(1),
         cursor: params.text("cursor"),
         status: params.one_of("status", &run::RunStatus::ALL, run::RunStatus::as_str),
-        trigger: params.one_of("trigger", &Trigger::ALL, Trigger::as_str),
+        trigger: params.one_of("trigger", &run::Trigger::ALL, run::Trigger::as_str),
         from: params.time("from"),
         to: params.time("to"),
         task_arn: params.text("task_arn"),
@@ -286,7 +295,7 @@ impl RunBody {
             id: run.id.to_string(),
             team: view.job.team.to_string(),
             job: view.job.job.to_string(),
-            trigger: run.trigger.as_str().to_owned(),
+            trigger: Trigger::of(run.trigger),
             scheduled_time: text(run.scheduled_time),
             status: RunStatus::of(run.status),
             created_at: run.created_at.to_string(),
@@ -332,6 +341,16 @@ impl RunBody {
 fn seconds(from: Option<Timestamp>, to: Option<Timestamp>) -> Option<f64> {
     let milliseconds = to?.duration_since(from?).as_millis();
     Some(milliseconds as f64 / 1000.0)
+}
+
+impl Trigger {
+    pub(super) fn of(trigger: run::Trigger) -> Trigger {
+        match trigger {
+            run::Trigger::Schedule => Trigger::Schedule,
+            run::Trigger::Manual => Trigger::Manual,
+            run::Trigger::External => Trigger::External,
+        }
+    }
 }
 
 impl RunStatus {

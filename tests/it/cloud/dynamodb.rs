@@ -1,0 +1,305 @@
+//! Amazon DynamoDB: one table with the keys `pk` and `sk` and the sparse index `due`.
+
+use std::collections::{BTreeMap, HashMap};
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::operation::delete_item::{DeleteItemInput, DeleteItemOutput};
+use aws_sdk_dynamodb::operation::get_item::{GetItemInput, GetItemOutput};
+use aws_sdk_dynamodb::operation::put_item::{PutItemInput, PutItemOutput};
+use aws_sdk_dynamodb::operation::query::{QueryInput, QueryOutput};
+use aws_sdk_dynamodb::operation::update_item::{UpdateItemInput, UpdateItemOutput};
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
+use aws_smithy_mocks::mock;
+use serde_json::{Map, Value, json};
+
+use super::expression::Terms;
+use super::{Cloud, Refusal, State, TABLE, client, refusal};
+
+pub(crate) type Item = HashMap<String, AttributeValue>;
+
+/// A page of a Query ends behind the item with which it has so many bytes.
+const PAGE_BYTES: usize = 1024 * 1024;
+
+#[derive(Default)]
+pub(crate) struct Table {
+    items: BTreeMap<(String, String), Item>,
+    /// Every request that came, oldest first.
+    pub(crate) requests: Vec<Request>,
+}
+
+/// What a request asked for, in the words of the API.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Request {
+    pub(crate) operation: &'static str,
+    pub(crate) key: Option<Item>,
+    pub(crate) condition: Option<String>,
+    /// The update, or the condition on the key of a Query.
+    pub(crate) expression: Option<String>,
+    pub(crate) filter: Option<String>,
+    pub(crate) names: HashMap<String, String>,
+    pub(crate) values: HashMap<String, AttributeValue>,
+    pub(crate) consistent: bool,
+}
+
+impl Table {
+    pub(crate) fn item(&self, pk: &str, sk: &str) -> Option<&Item> {
+        self.items.get(&(pk.to_owned(), sk.to_owned()))
+    }
+
+    /// The items of a partition, by their sort keys.
+    pub(crate) fn partition(&self, pk: &str) -> Vec<&Item> {
+        let all = self.items.iter().filter(|((of, _), _)| of == pk);
+        all.map(|(_, item)| item).collect()
+    }
+
+    fn get(&self, key: &Key) -> Item {
+        self.items.get(key).cloned().unwrap_or_default()
+    }
+
+    /// The condition must hold for the item as it is.
+    fn check(
+        &self,
+        key: &Key,
+        condition: Option<&str>,
+        terms: &Terms<'_>,
+        tell: Option<&ReturnValuesOnConditionCheckFailure>,
+    ) -> Result<(), Refusal> {
+        let item = self.get(key);
+        if condition.is_none_or(|condition| terms.holds(condition, &item)) {
+            return Ok(());
+        }
+        let mut refused =
+            refusal("ConditionalCheckFailedException", "The conditional request failed");
+        if tell == Some(&ReturnValuesOnConditionCheckFailure::AllOld) && !item.is_empty() {
+            refused.more = json!({"Item": json_of(&item)});
+        }
+        Err(refused)
+    }
+}
+
+type Key = (String, String);
+
+fn key_of(item: &Item) -> Key {
+    let text = |name: &str| item[name].as_s().unwrap().clone();
+    (text("pk"), text("sk"))
+}
+
+/// The key of a request has its two attributes and no others.
+fn key_of_request(key: Option<&Item>) -> Key {
+    let key = key.unwrap();
+    assert_eq!(key.len(), 2, "{key:?}");
+    key_of(key)
+}
+
+pub(super) fn client(cloud: &Cloud) -> Client {
+    client!(
+        aws_sdk_dynamodb,
+        [
+            cloud.read("dynamodb:GetItem", mock!(Client::get_item), get_item),
+            cloud.write("dynamodb:PutItem", mock!(Client::put_item), put_item),
+            cloud.write("dynamodb:UpdateItem", mock!(Client::update_item), update_item,),
+            cloud.write("dynamodb:DeleteItem", mock!(Client::delete_item), delete_item,),
+            cloud.read("dynamodb:Query", mock!(Client::query), query),
+        ]
+    )
+}
+
+fn get_item(state: &mut State, input: &GetItemInput) -> Result<GetItemOutput, Refusal> {
+    assert_eq!(input.table_name(), Some(TABLE));
+    state.table.requests.push(Request {
+        operation: "GetItem",
+        key: input.key().cloned(),
+        consistent: input.consistent_read() == Some(true),
+        ..Request::default()
+    });
+    let found = state.table.items.get(&key_of_request(input.key()));
+    Ok(GetItemOutput::builder().set_item(found.cloned()).build())
+}
+
+fn put_item(state: &mut State, input: &PutItemInput) -> Result<PutItemOutput, Refusal> {
+    assert_eq!(input.table_name(), Some(TABLE));
+    let item = input.item().unwrap();
+    let key = key_of(item);
+    let names = input.expression_attribute_names();
+    let values = input.expression_attribute_values();
+    state.table.requests.push(Request {
+        operation: "PutItem",
+        key: Some(item.clone()),
+        condition: input.condition_expression().map(str::to_owned),
+        names: names.cloned().unwrap_or_default(),
+        values: values.cloned().unwrap_or_default(),
+        ..Request::default()
+    });
+    let terms = Terms::new(names, values);
+    let tell = input.return_values_on_condition_check_failure();
+    state.table.check(&key, input.condition_expression(), &terms, tell)?;
+    terms.finish()?;
+    state.table.items.insert(key, item.clone());
+    Ok(PutItemOutput::builder().build())
+}
+
+fn update_item(state: &mut State, input: &UpdateItemInput) -> Result<UpdateItemOutput, Refusal> {
+    assert_eq!(input.table_name(), Some(TABLE));
+    let key = key_of_request(input.key());
+    let names = input.expression_attribute_names();
+    let values = input.expression_attribute_values();
+    let update = input.update_expression().unwrap();
+    state.table.requests.push(Request {
+        operation: "UpdateItem",
+        key: input.key().cloned(),
+        condition: input.condition_expression().map(str::to_owned),
+        expression: Some(update.to_owned()),
+        names: names.cloned().unwrap_or_default(),
+        values: values.cloned().unwrap_or_default(),
+        ..Request::default()
+    });
+    let terms = Terms::new(names, values);
+    let mut item = state.table.get(&key);
+    // An update of what does not exist makes it.
+    item.extend(input.key().unwrap().clone());
+    let tell = input.return_values_on_condition_check_failure();
+    state.table.check(&key, input.condition_expression(), &terms, tell)?;
+    let updated = terms.updated(update, &item)?;
+    terms.finish()?;
+    if key_of(&updated) != key {
+        return Err(refusal(
+            "ValidationException",
+            "Cannot update attribute pk. This attribute is part of the key",
+        ));
+    }
+    state.table.items.insert(key, updated.clone());
+    let told = input.return_values() == Some(&ReturnValue::AllNew);
+    Ok(UpdateItemOutput::builder().set_attributes(told.then_some(updated)).build())
+}
+
+fn delete_item(state: &mut State, input: &DeleteItemInput) -> Result<DeleteItemOutput, Refusal> {
+    assert_eq!(input.table_name(), Some(TABLE));
+    let key = key_of_request(input.key());
+    let names = input.expression_attribute_names();
+    let values = input.expression_attribute_values();
+    state.table.requests.push(Request {
+        operation: "DeleteItem",
+        key: input.key().cloned(),
+        condition: input.condition_expression().map(str::to_owned),
+        names: names.cloned().unwrap_or_default(),
+        values: values.cloned().unwrap_or_default(),
+        ..Request::default()
+    });
+    let terms = Terms::new(names, values);
+    let tell = input.return_values_on_condition_check_failure();
+    state.table.check(&key, input.condition_expression(), &terms, tell)?;
+    terms.finish()?;
+    state.table.items.remove(&key);
+    Ok(DeleteItemOutput::builder().build())
+}
+
+fn query(state: &mut State, input: &QueryInput) -> Result<QueryOutput, Refusal> {
+    assert_eq!(input.table_name(), Some(TABLE));
+    let names = input.expression_attribute_names();
+    let values = input.expression_attribute_values();
+    let key_condition = input.key_condition_expression().unwrap();
+    let consistent = input.consistent_read() == Some(true);
+    state.table.requests.push(Request {
+        operation: "Query",
+        expression: Some(key_condition.to_owned()),
+        filter: input.filter_expression().map(str::to_owned),
+        names: names.cloned().unwrap_or_default(),
+        values: values.cloned().unwrap_or_default(),
+        consistent,
+        ..Request::default()
+    });
+    let terms = Terms::new(names, values);
+    let mut items: Vec<Item> = match input.index_name() {
+        None => state.table.items.values().cloned().collect(),
+        Some("due") if !consistent => due(state),
+        Some(_) => {
+            return Err(refusal(
+                "ValidationException",
+                "Consistent reads are not supported on global secondary indexes",
+            ));
+        }
+    };
+    // An expression is read also where there is nothing to hold it against.
+    terms.holds(key_condition, &Item::new());
+    items.retain(|item| terms.holds(key_condition, item));
+    if input.scan_index_forward() == Some(false) {
+        items.reverse();
+    }
+    if let Some(start) = input.exclusive_start_key() {
+        if !terms.holds(key_condition, start) {
+            return Err(refusal(
+                "ValidationException",
+                "The provided starting key is outside query boundaries based on provided conditions",
+            ));
+        }
+        let start = key_of_request(Some(start));
+        let backward = input.scan_index_forward() == Some(false);
+        items.retain(|item| match backward {
+            true => key_of(item) < start,
+            false => key_of(item) > start,
+        });
+    }
+    let limit = input.limit().map_or(usize::MAX, |limit| limit as usize);
+    let mut bytes = 0;
+    let mut page = Vec::new();
+    let mut last = None;
+    for item in items {
+        bytes += json_of(&item).to_string().len();
+        page.push(item);
+        if page.len() == limit || bytes >= PAGE_BYTES {
+            // Also when nothing comes behind it.
+            let (pk, sk) = key_of(page.last().unwrap());
+            last = Some(HashMap::from([
+                ("pk".to_owned(), AttributeValue::S(pk)),
+                ("sk".to_owned(), AttributeValue::S(sk)),
+            ]));
+            break;
+        }
+    }
+    // A filter is applied to what was read.
+    if let Some(filter) = input.filter_expression() {
+        terms.holds(filter, &Item::new());
+        page.retain(|item| terms.holds(filter, item));
+    }
+    terms.finish()?;
+    Ok(QueryOutput::builder()
+        .count(page.len() as i32)
+        .set_items(Some(page))
+        .set_last_evaluated_key(last)
+        .build())
+}
+
+/// The index: the keys of the items that have its attributes, by their time.
+fn due(state: &State) -> Vec<Item> {
+    let attributes = ["pk", "sk", "due_shard", "due_at"];
+    let all = state.table.items.values();
+    let mut found: Vec<Item> = all
+        .filter(|item| attributes.iter().all(|name| item.contains_key(*name)))
+        .map(|item| {
+            let pairs = attributes.iter();
+            pairs.map(|name| ((*name).to_owned(), item[*name].clone())).collect()
+        })
+        .collect();
+    found.sort_by_key(|item| item["due_at"].as_n().unwrap().parse::<i64>().unwrap());
+    found
+}
+
+/// An item in the JSON of the API.
+fn json_of(item: &Item) -> Value {
+    let pairs = item.iter().map(|(name, value)| (name.clone(), json_of_value(value)));
+    Value::Object(pairs.collect::<Map<_, _>>())
+}
+
+fn json_of_value(value: &AttributeValue) -> Value {
+    match value {
+        AttributeValue::S(text) => json!({"S": text}),
+        AttributeValue::N(number) => json!({"N": number}),
+        AttributeValue::Bool(flag) => json!({"BOOL": flag}),
+        AttributeValue::Null(_) => json!({"NULL": true}),
+        AttributeValue::M(map) => json!({"M": json_of(map)}),
+        AttributeValue::L(list) => {
+            json!({"L": list.iter().map(json_of_value).collect::<Vec<_>>()})
+        }
+        other => panic!("the store has no {other:?}"),
+    }
+}

@@ -1,0 +1,335 @@
+//! Amazon ECS.
+
+use std::collections::BTreeMap;
+
+use aws_sdk_ecs::Client;
+use aws_sdk_ecs::operation::create_cluster::{CreateClusterInput, CreateClusterOutput};
+use aws_sdk_ecs::operation::delete_cluster::{DeleteClusterInput, DeleteClusterOutput};
+use aws_sdk_ecs::operation::deregister_task_definition::{
+    DeregisterTaskDefinitionInput, DeregisterTaskDefinitionOutput,
+};
+use aws_sdk_ecs::operation::describe_clusters::{DescribeClustersInput, DescribeClustersOutput};
+use aws_sdk_ecs::operation::describe_task_definition::{
+    DescribeTaskDefinitionInput, DescribeTaskDefinitionOutput,
+};
+use aws_sdk_ecs::operation::describe_tasks::{DescribeTasksInput, DescribeTasksOutput};
+use aws_sdk_ecs::operation::list_task_definitions::{
+    ListTaskDefinitionsInput, ListTaskDefinitionsOutput,
+};
+use aws_sdk_ecs::operation::list_tasks::{ListTasksInput, ListTasksOutput};
+use aws_sdk_ecs::operation::register_task_definition::{
+    RegisterTaskDefinitionInput, RegisterTaskDefinitionOutput,
+};
+use aws_sdk_ecs::operation::stop_task::{StopTaskInput, StopTaskOutput};
+use aws_sdk_ecs::types::{
+    ClusterField, Failure, Tag, Task, TaskDefinitionField, TaskDefinitionStatus, TaskStopCode,
+};
+use aws_smithy_mocks::mock;
+
+use super::{Cloud, Refusal, Standing, State, Tags, arn, client, content_of, page, refusal};
+
+/// ListTasks and ListTaskDefinitions answer so many at most.
+const PAGE: usize = 100;
+
+#[derive(Default)]
+pub(crate) struct Ecs {
+    pub(crate) clusters: BTreeMap<String, Cluster>,
+    /// Every revision there ever was; a number is given once.
+    pub(crate) task_definitions: Vec<TaskDefinition>,
+    pub(crate) tasks: Vec<Task>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Cluster {
+    /// A cluster that was deleted can be described for a while.
+    pub(crate) deleted: bool,
+    pub(crate) tags: Tags,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct TaskDefinition {
+    pub(crate) family: String,
+    pub(crate) revision: usize,
+    pub(crate) active: bool,
+    pub(crate) input: RegisterTaskDefinitionInput,
+}
+
+impl TaskDefinition {
+    pub(crate) fn arn(&self) -> String {
+        let (family, revision) = (&self.family, self.revision);
+        arn("ecs", &format!("task-definition/{family}:{revision}"))
+    }
+
+    fn described(&self) -> aws_sdk_ecs::types::TaskDefinition {
+        aws_sdk_ecs::types::TaskDefinition::builder()
+            .task_definition_arn(self.arn())
+            .family(&self.family)
+            .status(if self.active {
+                TaskDefinitionStatus::Active
+            } else {
+                TaskDefinitionStatus::Inactive
+            })
+            .build()
+    }
+}
+
+impl Ecs {
+    /// Registers a revision of the family of `input`.
+    pub(crate) fn register(&mut self, input: &RegisterTaskDefinitionInput) -> &TaskDefinition {
+        let family = input.family().unwrap().to_owned();
+        let earlier = self.task_definitions.iter();
+        let revision = 1 + earlier.filter(|one| one.family == family).count();
+        self.task_definitions.push(TaskDefinition {
+            family,
+            revision,
+            active: true,
+            input: input.clone(),
+        });
+        self.task_definitions.last().unwrap()
+    }
+
+    pub(crate) fn standing(&self) -> impl Iterator<Item = (String, Standing)> {
+        let clusters = self.clusters.iter().filter(|(_, one)| !one.deleted);
+        let clusters = clusters.map(|(name, cluster)| {
+            let tags = cluster.tags.clone();
+            let content = content_of(cluster);
+            (format!("cluster {name}"), Standing { tags, content })
+        });
+        let revisions = self.task_definitions.iter().filter(|one| one.active);
+        let revisions = revisions.map(|one| {
+            let tags = tags_of(one.input.tags());
+            let content = content_of(&one.input);
+            let name = format!("task definition {}:{}", one.family, one.revision);
+            (name, Standing { tags, content })
+        });
+        clusters.chain(revisions)
+    }
+
+    fn active_cluster(&self, name: Option<&str>) -> Result<String, Refusal> {
+        let name = name.unwrap().rsplit('/').next().unwrap();
+        match self.clusters.get(name) {
+            Some(cluster) if !cluster.deleted => Ok(arn("ecs", &format!("cluster/{name}"))),
+            _ => Err(refusal("ClusterNotFoundException", "Cluster not found.")),
+        }
+    }
+}
+
+pub(super) fn client(cloud: &Cloud) -> Client {
+    client!(
+        aws_sdk_ecs,
+        [
+            cloud
+                .read("ecs:DescribeClusters", mock!(Client::describe_clusters), describe_clusters,),
+            cloud.write("ecs:CreateCluster", mock!(Client::create_cluster), create_cluster,),
+            cloud.write("ecs:DeleteCluster", mock!(Client::delete_cluster), delete_cluster,),
+            cloud.write(
+                "ecs:RegisterTaskDefinition",
+                mock!(Client::register_task_definition),
+                register_task_definition,
+            ),
+            cloud.read(
+                "ecs:DescribeTaskDefinition",
+                mock!(Client::describe_task_definition),
+                describe_task_definition,
+            ),
+            cloud.read(
+                "ecs:ListTaskDefinitions",
+                mock!(Client::list_task_definitions),
+                list_task_definitions,
+            ),
+            cloud.write(
+                "ecs:DeregisterTaskDefinition",
+                mock!(Client::deregister_task_definition),
+                deregister_task_definition,
+            ),
+            cloud.read("ecs:ListTasks", mock!(Client::list_tasks), list_tasks),
+            cloud.read("ecs:DescribeTasks", mock!(Client::describe_tasks), describe_tasks,),
+            cloud.write("ecs:StopTask", mock!(Client::stop_task), stop_task),
+        ]
+    )
+}
+
+fn tags_of(tags: &[Tag]) -> Tags {
+    tags.iter()
+        .map(|tag| (tag.key().unwrap().to_owned(), tag.value().unwrap().to_owned()))
+        .collect()
+}
+
+fn tag_list(tags: &Tags) -> Vec<Tag> {
+    tags.iter().map(|(key, value)| Tag::builder().key(key).value(value).build()).collect()
+}
+
+fn described(
+    name: &str,
+    cluster: &Cluster,
+    with_tags: bool,
+) -> aws_sdk_ecs::types::builders::ClusterBuilder {
+    aws_sdk_ecs::types::Cluster::builder()
+        .cluster_name(name)
+        .cluster_arn(arn("ecs", &format!("cluster/{name}")))
+        .status(if cluster.deleted { "INACTIVE" } else { "ACTIVE" })
+        .set_tags(with_tags.then(|| tag_list(&cluster.tags)))
+}
+
+fn describe_clusters(
+    state: &mut State,
+    input: &DescribeClustersInput,
+) -> Result<DescribeClustersOutput, Refusal> {
+    let with_tags = input.include().contains(&ClusterField::Tags);
+    let mut answer = DescribeClustersOutput::builder();
+    for name in input.clusters() {
+        answer = match state.ecs.clusters.get(name) {
+            Some(cluster) => answer.clusters(described(name, cluster, with_tags).build()),
+            None => answer.failures(Failure::builder().arn(name).reason("MISSING").build()),
+        };
+    }
+    Ok(answer.build())
+}
+
+/// Answers the cluster of that name if there is one, whoever made it.
+fn create_cluster(
+    state: &mut State,
+    input: &CreateClusterInput,
+) -> Result<CreateClusterOutput, Refusal> {
+    let name = input.cluster_name().unwrap();
+    let clusters = &mut state.ecs.clusters;
+    if clusters.get(name).is_none_or(|cluster| cluster.deleted) {
+        let cluster = Cluster { deleted: false, tags: tags_of(input.tags()) };
+        clusters.insert(name.to_owned(), cluster);
+    }
+    let cluster = &clusters[name];
+    Ok(CreateClusterOutput::builder().cluster(described(name, cluster, true).build()).build())
+}
+
+fn delete_cluster(
+    state: &mut State,
+    input: &DeleteClusterInput,
+) -> Result<DeleteClusterOutput, Refusal> {
+    let arn = state.ecs.active_cluster(input.cluster())?;
+    let mut tasks = state.ecs.tasks.iter();
+    if tasks.any(|task| task.cluster_arn() == Some(&arn) && task.last_status() != Some("STOPPED")) {
+        return Err(refusal(
+            "ClusterContainsTasksException",
+            "The Cluster cannot be deleted while Tasks are active.",
+        ));
+    }
+    let cluster = state.ecs.clusters.get_mut(input.cluster().unwrap());
+    cluster.unwrap().deleted = true;
+    Ok(DeleteClusterOutput::builder().build())
+}
+
+/// Every call makes a revision, also of the same content.
+fn register_task_definition(
+    state: &mut State,
+    input: &RegisterTaskDefinitionInput,
+) -> Result<RegisterTaskDefinitionOutput, Refusal> {
+    let made = state.ecs.register(input).described();
+    Ok(RegisterTaskDefinitionOutput::builder().task_definition(made).build())
+}
+
+/// A family is its newest active revision.
+fn describe_task_definition(
+    state: &mut State,
+    input: &DescribeTaskDefinitionInput,
+) -> Result<DescribeTaskDefinitionOutput, Refusal> {
+    let wanted = input.task_definition().unwrap();
+    let mut all = state.ecs.task_definitions.iter().rev();
+    let found = all.find(|one| one.arn() == wanted || (one.active && one.family == wanted));
+    let Some(found) = found else {
+        return Err(refusal("ClientException", "Unable to describe task definition."));
+    };
+    let with_tags = input.include().contains(&TaskDefinitionField::Tags);
+    Ok(DescribeTaskDefinitionOutput::builder()
+        .task_definition(found.described())
+        .set_tags(with_tags.then(|| found.input.tags().to_vec()))
+        .build())
+}
+
+fn list_task_definitions(
+    state: &mut State,
+    input: &ListTaskDefinitionsInput,
+) -> Result<ListTaskDefinitionsOutput, Refusal> {
+    let active = input.status() == Some(&TaskDefinitionStatus::Active);
+    let arns: Vec<String> = state
+        .ecs
+        .task_definitions
+        .iter()
+        .filter(|one| Some(one.family.as_str()) == input.family_prefix() && one.active == active)
+        .map(TaskDefinition::arn)
+        .collect();
+    let (arns, next) = page(&arns, input.next_token(), PAGE);
+    Ok(ListTaskDefinitionsOutput::builder()
+        .set_task_definition_arns(Some(arns))
+        .set_next_token(next)
+        .build())
+}
+
+fn deregister_task_definition(
+    state: &mut State,
+    input: &DeregisterTaskDefinitionInput,
+) -> Result<DeregisterTaskDefinitionOutput, Refusal> {
+    let mut all = state.ecs.task_definitions.iter_mut();
+    let wanted = input.task_definition().unwrap();
+    match all.find(|one| one.active && one.arn() == wanted) {
+        Some(found) => {
+            found.active = false;
+            Ok(DeregisterTaskDefinitionOutput::builder().build())
+        }
+        None => Err(refusal("ClientException", "The specified task definition does not exist.")),
+    }
+}
+
+fn list_tasks(state: &mut State, input: &ListTasksInput) -> Result<ListTasksOutput, Refusal> {
+    let cluster = state.ecs.active_cluster(input.cluster())?;
+    let family = format!("task-definition/{}:", input.family().unwrap());
+    let arns: Vec<String> = state
+        .ecs
+        .tasks
+        .iter()
+        .filter(|task| {
+            task.cluster_arn() == Some(&cluster)
+                && task.task_definition_arn().unwrap().contains(&family)
+                && task.desired_status() == input.desired_status().map(|status| status.as_str())
+        })
+        .map(|task| task.task_arn().unwrap().to_owned())
+        .collect();
+    let (arns, next) = page(&arns, input.next_token(), PAGE);
+    Ok(ListTasksOutput::builder().set_task_arns(Some(arns)).set_next_token(next).build())
+}
+
+fn describe_tasks(
+    state: &mut State,
+    input: &DescribeTasksInput,
+) -> Result<DescribeTasksOutput, Refusal> {
+    let cluster = state.ecs.active_cluster(input.cluster())?;
+    if input.tasks().is_empty() || input.tasks().len() > 100 {
+        return Err(refusal("InvalidParameterException", "Tasks must have 1 to 100 elements."));
+    }
+    let mut answer = DescribeTasksOutput::builder();
+    for wanted in input.tasks() {
+        let mut all = state.ecs.tasks.iter();
+        let found = all.find(|task| {
+            task.cluster_arn() == Some(&cluster) && task.task_arn() == Some(wanted.as_str())
+        });
+        answer = match found {
+            Some(task) => answer.tasks(task.clone()),
+            None => answer.failures(Failure::builder().arn(wanted).reason("MISSING").build()),
+        };
+    }
+    Ok(answer.build())
+}
+
+/// The task is asked to end; it ends later.
+fn stop_task(state: &mut State, input: &StopTaskInput) -> Result<StopTaskOutput, Refusal> {
+    state.ecs.active_cluster(input.cluster())?;
+    let mut all = state.ecs.tasks.iter_mut();
+    let Some(task) = all.find(|task| task.task_arn() == input.task()) else {
+        return Err(refusal("InvalidParameterException", "The referenced task was not found."));
+    };
+    if task.last_status() != Some("STOPPED") {
+        task.desired_status = Some("STOPPED".to_owned());
+        task.stop_code = Some(TaskStopCode::UserInitiated);
+        task.stopped_reason = input.reason().map(str::to_owned);
+    }
+    Ok(StopTaskOutput::builder().task(task.clone()).build())
+}

@@ -1,0 +1,9 @@
+//! The API as a client sees it: the real router, whole requests and answers.
+
+mod client;
+mod jobs;
+mod logs;
+mod requests;
+mod runs;
+
+pub(crate) use client::Api;

@@ -1,0 +1,300 @@
+//! The OpenAPI document: committed, in step with the code, and whole.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use axum::body::Body;
+use axum::http::{Request, header};
+use cronplane::domain::job::{JobDefinition, Phase, Protocol, ResourceKind, ResourceState};
+use cronplane::domain::run::{RunStatus, Trigger};
+use cronplane::domain::violation::ViolationCode;
+use serde_json::{Value, json};
+
+use crate::http::Api;
+use crate::task::state;
+
+fn document() -> Value {
+    serde_json::from_str(&cronplane::http::openapi::document().unwrap()).unwrap()
+}
+
+/// Path, method and description of every operation.
+fn operations(document: &Value) -> Vec<(String, String, Value)> {
+    let paths = document["paths"].as_object().unwrap();
+    paths
+        .iter()
+        .flat_map(|(path, methods)| {
+            let methods = methods.as_object().unwrap();
+            methods
+                .iter()
+                .map(|(method, operation)| (path.clone(), method.to_uppercase(), operation.clone()))
+        })
+        .collect()
+}
+
+fn properties<'a>(document: &'a Value, schema: &str) -> BTreeSet<&'a str> {
+    let schema = &document["components"]["schemas"][schema];
+    schema["properties"].as_object().unwrap().keys().map(String::as_str).collect()
+}
+
+fn values<'a>(document: &'a Value, schema: &str) -> BTreeSet<&'a str> {
+    let values = document["components"]["schemas"][schema]["enum"].as_array().unwrap();
+    values.iter().map(|value| value.as_str().unwrap()).collect()
+}
+
+/// With `CRONPLANE_WRITE_OPENAPI=1` in the environment the document is written instead.
+#[test]
+fn the_committed_document_is_that_of_the_code() {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../openapi/openapi.json");
+    let document = cronplane::http::openapi::document().unwrap();
+    if std::env::var_os("CRONPLANE_WRITE_OPENAPI").is_some_and(|value| value == "1") {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, document).unwrap();
+        return;
+    }
+    let committed = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        committed == document,
+        "openapi/openapi.json is not what the code says: write it with CRONPLANE_WRITE_OPENAPI=1 \
+         cargo nextest run --test it the_committed_document"
+    );
+}
+
+#[test]
+fn every_operation_is_described() {
+    let document = document();
+    let operations = operations(&document);
+    assert_eq!(operations.len(), 10);
+    let mut ids = BTreeSet::new();
+    for (path, method, operation) in &operations {
+        let said = |value: &Value| value.as_str().is_some_and(|text| !text.trim().is_empty());
+        let id = operation["operationId"].as_str().unwrap();
+        assert!(ids.insert(id), "{id} is there twice");
+        assert!(said(&operation["summary"]), "{id}");
+        assert_eq!(operation["tags"].as_array().unwrap().len(), 1, "{id}");
+        let responses = operation["responses"].as_object().unwrap();
+        for (status, response) in responses {
+            assert!(said(&response["description"]), "{id} {status}");
+            let is_problem = status.starts_with(['4', '5']);
+            let content = response["content"].as_object();
+            let has_problem =
+                content.is_some_and(|content| content.contains_key("application/problem+json"));
+            assert_eq!(has_problem, is_problem, "{id} {status}");
+        }
+        for status in ["400", "401", "404", "500", "503"] {
+            assert!(responses.contains_key(status), "{id} {status}");
+        }
+        let parameters = operation["parameters"].as_array().unwrap();
+        for parameter in parameters {
+            assert!(said(&parameter["description"]), "{id} {parameter}");
+        }
+        // Every part of the path is a parameter.
+        for part in path.split('/').filter_map(|part| part.strip_prefix('{')) {
+            let name = part.trim_end_matches('}');
+            assert!(
+                parameters.iter().any(|one| one["name"] == name && one["in"] == "path"),
+                "{id}"
+            );
+        }
+        assert!(path.starts_with("/teams/{team}/"), "{method} {path}");
+    }
+}
+
+#[test]
+fn a_request_has_the_fields_that_are_read_and_an_answer_shows_them_all() {
+    let document = document();
+    let read: BTreeSet<&str> = JobDefinition::field_names().into_iter().collect();
+    assert_eq!(properties(&document, "JobRequest"), read);
+    let shown = properties(&document, "JobBody");
+    assert!(shown.is_superset(&read), "{:?}", read.difference(&shown));
+    let required = &document["components"]["schemas"]["JobRequest"]["required"];
+    let required: BTreeSet<&str> =
+        required.as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
+    assert_eq!(required, BTreeSet::from(["name", "image", "schedule"]));
+    // What an answer always has, null or not.
+    for schema in ["JobBody", "JobStatus", "RunBody", "JobList", "RunList", "LogList", "Problem"] {
+        let required = &document["components"]["schemas"][schema]["required"];
+        let required: BTreeSet<&str> =
+            required.as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
+        assert_eq!(required, properties(&document, schema), "{schema}");
+    }
+}
+
+#[test]
+fn the_lists_of_the_document_are_those_of_the_domain() {
+    let document = document();
+    let statuses: BTreeSet<&str> = RunStatus::ALL.map(RunStatus::as_str).into();
+    assert_eq!(values(&document, "RunStatus"), statuses);
+    let phases = [Phase::Provisioning, Phase::Ready, Phase::Failed, Phase::Deleting];
+    assert_eq!(values(&document, "Phase"), phases.map(Phase::as_str).into());
+    let protocols = [Protocol::Email, Protocol::Https];
+    assert_eq!(values(&document, "Protocol"), protocols.map(Protocol::as_str).into());
+    let codes = BTreeSet::from([
+        "bad_request",
+        "invalid",
+        "unauthorized",
+        "not_found",
+        "method_not_allowed",
+        "already_exists",
+        "conflict",
+        "payload_too_large",
+        "unsupported_media_type",
+        "unavailable",
+        "internal",
+    ]);
+    assert_eq!(values(&document, "ProblemCode"), codes);
+    let kinds = ResourceKind::ALL.map(ResourceKind::as_str);
+    assert_eq!(values(&document, "ResourceKind"), kinds.into());
+    let states = [
+        ResourceState::Pending,
+        ResourceState::Ready,
+        ResourceState::Failed,
+        ResourceState::Removed,
+    ];
+    assert_eq!(values(&document, "ResourceState"), states.map(ResourceState::as_str).into());
+    assert_eq!(values(&document, "Trigger"), Trigger::ALL.map(Trigger::as_str).into());
+    // That of violations is told in words.
+    let code = &document["components"]["schemas"]["FieldError"]["properties"]["code"];
+    let told = code["description"].as_str().unwrap();
+    for code in [
+        ViolationCode::Required,
+        ViolationCode::Type,
+        ViolationCode::UnknownField,
+        ViolationCode::Format,
+        ViolationCode::Range,
+        ViolationCode::NotAllowed,
+        ViolationCode::Duplicate,
+        ViolationCode::DoesNotExist,
+    ] {
+        assert!(told.contains(&format!("`{}`", code.as_str())), "{told}");
+    }
+}
+
+/// What `value` has that `schema` does not describe, or the other way around.
+fn difference(document: &Value, schema: &Value, value: &Value, at: &str) -> Option<String> {
+    if let Some(name) = schema["$ref"].as_str() {
+        let name = name.rsplit('/').next().unwrap();
+        return difference(document, &document["components"]["schemas"][name], value, at);
+    }
+    if let Some(schemas) = schema["oneOf"].as_array().or(schema["anyOf"].as_array()) {
+        let none = schemas.iter().all(|one| difference(document, one, value, at).is_some());
+        return none.then(|| format!("{at}: {value} is none of {schemas:?}"));
+    }
+    let kind = match value {
+        Value::Null => "null",
+        Value::Bool(_) => "boolean",
+        Value::Number(number) if number.is_f64() => "number",
+        Value::Number(_) => "integer",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    };
+    let types = match &schema["type"] {
+        Value::Array(types) => types.clone(),
+        one => vec![one.clone()],
+    };
+    if !types.contains(&kind.into()) {
+        return Some(format!("{at}: {value} is not {types:?}"));
+    }
+    if schema["enum"].as_array().is_some_and(|values| !values.contains(value)) {
+        return Some(format!("{at}: {value} is not in the list"));
+    }
+    let time = value.as_str().filter(|_| schema["format"] == "date-time");
+    if time.is_some_and(|time| time.parse::<jiff::Timestamp>().is_err()) {
+        return Some(format!("{at}: {value} is no time"));
+    }
+    match value {
+        Value::Array(values) => values.iter().enumerate().find_map(|(index, one)| {
+            difference(document, &schema["items"], one, &format!("{at}/{index}"))
+        }),
+        Value::Object(map) => {
+            let Some(properties) = schema["properties"].as_object() else {
+                let any = schema.get("additionalProperties").filter(|any| any.is_object())?;
+                return map.iter().find_map(|(name, one)| {
+                    difference(document, any, one, &format!("{at}/{name}"))
+                });
+            };
+            if let Some(missing) = properties.keys().find(|name| !map.contains_key(*name)) {
+                return Some(format!("{at}: {missing} is missing"));
+            }
+            map.iter().find_map(|(name, one)| match properties.get(name) {
+                Some(schema) => difference(document, schema, one, &format!("{at}/{name}")),
+                None => Some(format!("{at}: {name} is not described")),
+            })
+        }
+        _ => None,
+    }
+}
+
+/// Real answers, with everything in them and with little, against what is said of them.
+#[tokio::test]
+async fn answers_are_as_they_are_described() {
+    let document = document();
+    let check = |schema: &str, value: &Value| {
+        let schema = &document["components"]["schemas"][schema];
+        assert_eq!(difference(&document, schema, value, ""), None);
+    };
+    let api = Api::with_job().await;
+    let job = "/v1/teams/platform/jobs/nightly-report";
+    check("JobBody", &api.get(job).await.json());
+    for (id, seconds, status) in [("0a", 0, "STOPPED"), ("0b", 60, "PENDING")] {
+        api.ingest(&state(id, seconds, status, 7)).await;
+    }
+    check("JobBody", &api.get(job).await.json());
+    check("JobList", &api.get("/v1/teams/platform/jobs").await.json());
+    check("RunList", &api.get(&format!("{job}/runs")).await.json());
+    check("RunBody", &api.get(&format!("{job}/runs/20261123T140000-0a")).await.json());
+    for group in api.cloud.state().logs.groups.values_mut() {
+        let line = (1_700_000_000_000, "hello".to_owned());
+        group.streams.insert("run/main/0a".to_owned(), vec![line]);
+    }
+    check("LogList", &api.get(&format!("{job}/runs/20261123T140000-0a/logs")).await.json());
+    check("LogList", &api.get(&format!("{job}/runs/20261123T140100-0b/logs")).await.json());
+    check("Problem", &api.get(&format!("{job}?x=1")).await.json());
+    check("Problem", &api.get("/v1/nothing").await.json());
+}
+
+#[test]
+fn a_difference_is_found() {
+    let document = document();
+    let line = json!({"timestamp": "2026-11-23T14:00:00Z", "message": "x", "truncated": false});
+    let schema = &document["components"]["schemas"]["LogList"];
+    let different = |name: &str, value: Value| {
+        let mut line = line.clone();
+        line[name] = value;
+        difference(&document, schema, &json!({"items": [line], "next": null}), "").is_some()
+    };
+    assert!(!different("message", json!("y")));
+    assert!(different("message", Value::Null));
+    assert!(different("truncated", json!("no")));
+    assert!(different("timestamp", json!("yesterday")));
+    assert!(different("number", json!(1)));
+    assert!(difference(&document, schema, &json!({"items": []}), "").is_some());
+}
+
+/// Walks the document: an operation that is added without the guard fails here.
+#[tokio::test]
+async fn every_operation_asks_for_the_token() {
+    let api = Api::new();
+    let document = document();
+    assert_eq!(document["servers"][0]["url"], "/v1");
+    assert_eq!(document["security"], json!([{"token": []}]));
+    for (path, method, operation) in operations(&document) {
+        assert!(operation.get("security").is_none(), "{path} has a guard of its own");
+        let path = format!("/v1{}", path.replace("{run}", "20261123T140000-0a"));
+        let path = path.replace("{team}", "platform").replace("{job}", "hello");
+        assert!(!path.contains('{'), "{path}");
+        for token in [None, Some("Bearer wrong")] {
+            let mut request = Request::builder()
+                .method(&*method)
+                .uri(&path)
+                .header(header::CONTENT_TYPE, "application/json");
+            if let Some(token) = token {
+                request = request.header(header::AUTHORIZATION, token);
+            }
+            let answer = api.send(request.body(Body::from("{}")).unwrap()).await;
+            assert_eq!(answer.status, 401, "{method} {path}");
+            assert_eq!(answer.json()["code"], "unauthorized");
+        }
+    }
+    assert_eq!(api.cloud.take_calls(), []);
+}

@@ -1,0 +1,161 @@
+//! What `template.yaml` allows the functions is what they call, no less and no more: the local
+//! cloud asks nobody for permission, and AWS does.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use aws_lambda_events::sqs::{SqsEvent, SqsMessage};
+use cronplane::app::{App, LogsWanted, RunsWanted};
+use cronplane::domain::ids::RunId;
+use cronplane::domain::job::Deletion;
+use cronplane::events::apply_batch;
+use serde_json::json;
+
+use crate::cloud::{Cloud, Effect};
+use crate::job::{
+    BASE, at, create, definition, delete, key, moment, short_moment, sweep_for_an_hour, team,
+};
+use crate::task::{self, snapshot, state};
+
+/// Actions without a call of their own: others need them, or Lambda itself.
+const IMPLIED: [&str; 8] = [
+    "ecs:TagResource",
+    "events:TagResource",
+    "iam:CreateServiceLinkedRole",
+    "iam:PassRole",
+    "iam:TagRole",
+    "logs:CreateLogStream",
+    "logs:PutLogEvents",
+    "sns:TagResource",
+];
+
+/// The actions that these resources of the template name, of the services that are called here.
+fn allowed(resources: &[&str]) -> BTreeSet<String> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../template.yaml");
+    let template = fs::read_to_string(path).unwrap();
+    let mut actions = BTreeSet::new();
+    for resource in resources {
+        let (_, rest) = template.split_once(&format!("\n  {resource}:\n")).unwrap();
+        let lines = rest.lines().take_while(|line| line.is_empty() || line.starts_with("   "));
+        let code = lines.filter(|line| !line.trim_start().starts_with('#'));
+        for word in code.flat_map(|line| line.split([' ', ',', '[', ']'])) {
+            let Some((service, action)) = word.split_once(':') else { continue };
+            let is_called = ["dynamodb", "ecs", "events", "iam", "logs", "sns"].contains(&service);
+            // Not the keys of conditions, behind which a colon stands.
+            if is_called && action.bytes().all(|one| one.is_ascii_alphabetic()) {
+                actions.insert(word.to_owned());
+            }
+        }
+    }
+    assert!(!actions.is_empty());
+    actions
+}
+
+#[track_caller]
+fn assert_allowed(cloud: &Cloud, resources: &[&str]) -> BTreeSet<String> {
+    let calls = cloud.take_calls().into_iter();
+    let called: BTreeSet<String> = calls.map(|call| call.operation.to_owned()).collect();
+    let allowed = allowed(resources);
+    let denied: Vec<&String> = called.difference(&allowed).collect();
+    assert!(denied.is_empty(), "{resources:?} do not allow {denied:?}");
+    called
+}
+
+/// All that requests ask for, and all that can hinder it.
+async fn every_request(cloud: &Cloud, app: &App) {
+    // A create whose last write is lost finds everything there the next time.
+    let other = Cloud::default();
+    create(&other.app(), moment(0)).await.unwrap();
+    let calls = other.take_calls();
+    let last = calls.iter().rposition(|call| call.operation == "dynamodb:UpdateItem").unwrap();
+    cloud.lose(last, Effect::None);
+    create(app, short_moment(0)).await.unwrap();
+    sweep_for_an_hour(app, 0).await;
+
+    app.job_list(&team(), 10, None, moment(4000)).await.unwrap();
+    app.job_get(&key(), moment(4000)).await.unwrap();
+    app.notification_test(&key()).await.unwrap();
+    cloud.fail("events:PutRule", 1, "LimitExceededException", "The quota is used up.");
+    app.job_set_enabled(&key(), false, moment(4000)).await.unwrap();
+    app.job_set_enabled(&key(), true, moment(4001)).await.unwrap();
+    app.ingest(&snapshot(&state("0a", 0, "RUNNING", 4)), at(4000)).await.unwrap();
+    let wanted = RunsWanted { limit: 10, ..RunsWanted::default() };
+    app.run_list(&key(), wanted).await.unwrap();
+    let run = RunId::parse("20261123T140000-0a").unwrap();
+    let wanted = LogsWanted { tail: true, limit: 10, cursor: None };
+    app.run_logs(&key(), &run, wanted).await.unwrap();
+    cloud.state().ecs.tasks.push(task::running(BASE, "0a"));
+    let deletion = Deletion { stop_tasks: true, delete_logs: true };
+    app.job_delete(&key(), deletion, moment(4002)).await.unwrap().unwrap();
+    cloud.state().ecs.tasks.iter_mut().for_each(task::ended);
+    assert!(delete(app, moment(4003)).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn the_api_and_the_sweeper_may_call_what_they_call_and_no_more() {
+    let cloud = Cloud::default();
+    let app = cloud.app();
+    every_request(&cloud, &app).await;
+    let granted = ["HttpRole", "ProvisionPolicy"];
+    let called = assert_allowed(&cloud, &granted);
+    let allowed = allowed(&granted);
+    let unused: Vec<&String> =
+        allowed.difference(&called).filter(|action| !IMPLIED.contains(&action.as_str())).collect();
+    assert!(unused.is_empty(), "nothing calls {unused:?}");
+}
+
+#[tokio::test]
+async fn the_sweeper_may_call_what_it_calls() {
+    let cloud = Cloud::default();
+    let app = cloud.app();
+    let granted = ["SweepRole", "ProvisionPolicy"];
+    cloud.fail("iam:CreateRole", 2, "ServiceFailure", "later");
+    create(&app, short_moment(0)).await.unwrap();
+    app.ingest(&snapshot(&state("0a", 0, "RUNNING", 4)), at(0)).await.unwrap();
+    cloud.state().ecs.tasks.push(task::running(BASE, "0a"));
+    cloud.take_calls();
+    sweep_for_an_hour(&app, 0).await;
+    assert_allowed(&cloud, &granted);
+    let deletion = Deletion { stop_tasks: true, delete_logs: true };
+    app.job_delete(&key(), deletion, moment(4000)).await.unwrap();
+    cloud.state().ecs.tasks.iter_mut().for_each(task::ended);
+    cloud.take_calls();
+    sweep_for_an_hour(&app, 4000).await;
+    assert_allowed(&cloud, &granted);
+    assert!(cloud.resources().is_empty());
+}
+
+#[tokio::test]
+async fn the_history_may_call_what_it_calls_and_no_more() {
+    let cloud = Cloud::default();
+    let app = cloud.app();
+    create(&app, moment(0)).await.unwrap();
+    cloud.take_calls();
+    for (status, version) in [("RUNNING", 4), ("PENDING", 2), ("STOPPED", 7), ("STOPPED", 7)] {
+        let mut message = SqsMessage::default();
+        message.body = Some(state("0a", 0, status, version).to_string());
+        let mut batch = SqsEvent::default();
+        batch.records = vec![message];
+        let answer = apply_batch(&app, batch, at(0)).await;
+        assert!(answer.batch_item_failures.is_empty());
+    }
+    let called = assert_allowed(&cloud, &["EventsRole"]);
+    let allowed = allowed(&["EventsRole"]);
+    let unused: Vec<&String> =
+        allowed.difference(&called).filter(|action| !IMPLIED.contains(&action.as_str())).collect();
+    assert!(unused.is_empty(), "nothing calls {unused:?}");
+}
+
+/// A job in a cluster that it names needs nothing more.
+#[tokio::test]
+async fn a_named_cluster_needs_no_other_permission() {
+    let cloud = Cloud::default();
+    let app = cloud.app();
+    cloud.state().ecs.clusters.insert("shared".to_owned(), Default::default());
+    let mut wanted = definition();
+    wanted["cluster"] = json!("shared");
+    app.job_create(team(), wanted, moment(0)).await.unwrap();
+    delete(&app, moment(60)).await.unwrap();
+    assert_allowed(&cloud, &["HttpRole", "ProvisionPolicy"]);
+}

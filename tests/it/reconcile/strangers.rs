@@ -1,0 +1,131 @@
+//! What has a name of ours and is not ours is left alone.
+
+use cronplane::domain::job::{Deletion, Phase, ResourceKind, ResourceState};
+use serde_json::json;
+
+use super::{all_names, names, our_tags};
+use crate::cloud::{Cloud, Cluster, LogGroup, Role, Rule, State, Topic};
+use crate::job::{
+    BASE, ROLE_BASE, create, definition, key, moment, stored, sweep_for_an_hour, team,
+};
+use crate::task;
+
+/// Puts a stranger's resource where the job's resource of `kind` would be.
+fn occupy(state: &mut State, kind: ResourceKind) -> String {
+    match kind {
+        ResourceKind::Cluster => {
+            let cluster = Cluster::default();
+            state.ecs.clusters.insert(BASE.to_owned(), cluster);
+            format!("cluster {BASE}")
+        }
+        ResourceKind::LogGroup => {
+            let name = "/cronplane/cronplane/platform/nightly-report";
+            let group = LogGroup::default();
+            state.logs.groups.insert(name.to_owned(), group);
+            format!("log group {name}")
+        }
+        ResourceKind::ExecutionRole | ResourceKind::EventsRole => {
+            let last = if kind == ResourceKind::EventsRole { "events" } else { "execution" };
+            let name = format!("{ROLE_BASE}_{last}");
+            state.iam.roles.insert(name.clone(), Role::default());
+            format!("role {name}")
+        }
+        ResourceKind::Topic => {
+            let name = format!("{BASE}_failure");
+            // Another job's is as much a stranger's.
+            let mut tags = our_tags();
+            tags.insert("cronplane:job".to_owned(), "other".to_owned());
+            let topic = Topic { tags, ..Topic::default() };
+            state.sns.topics.insert(name.clone(), topic);
+            format!("topic {name}")
+        }
+        ResourceKind::TaskDefinition => {
+            let input = task::registration(BASE);
+            state.ecs.register(&input);
+            format!("task definition {BASE}:1")
+        }
+        ResourceKind::ScheduleRule | ResourceKind::FailureRule => {
+            let last = if kind == ResourceKind::FailureRule { "_failure" } else { "" };
+            let name = format!("{BASE}{last}");
+            let rule = Rule { enabled: true, ..Rule::default() };
+            state.events.rules.insert(name.clone(), rule);
+            format!("rule {name}")
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_ours_is_neither_taken_over_nor_deleted() {
+    for kind in ResourceKind::ALL {
+        let cloud = Cloud::default();
+        let app = cloud.app();
+        let name = occupy(&mut cloud.state(), kind);
+        let before = cloud.resources();
+
+        let job = create(&app, moment(0)).await.unwrap().job;
+        assert_eq!(job.phase, Phase::Failed, "{kind:?}");
+        assert_eq!(job.observed_generation, 0, "{kind:?}");
+        let reason = job.reason.unwrap();
+        assert!(
+            reason.starts_with(kind.as_str()) && reason.contains("was not made by Cronplane"),
+            "{reason}"
+        );
+        let status = &job.resources[&kind];
+        assert_eq!(status.state, ResourceState::Failed, "{kind:?}");
+        assert!(status.reason.is_some() && status.arn.is_none(), "{status:?}");
+        assert_eq!(cloud.resources()[&name], before[&name], "{kind:?}");
+
+        // It is tried again, and comes to the same.
+        assert_eq!(app.sweep(moment(61)).await.unwrap().jobs, 1);
+        assert_eq!(stored(&app).await.unwrap().phase, Phase::Failed);
+        assert_eq!(cloud.resources()[&name], before[&name], "{kind:?}");
+
+        let deletion = Deletion { delete_logs: true, stop_tasks: true };
+        let left = app.job_delete(&key(), deletion, moment(90)).await.unwrap();
+        assert!(left.is_none(), "{kind:?}");
+        assert_eq!(cloud.resources(), before, "{kind:?}");
+    }
+}
+
+/// A family that a stranger registered under the job's name: its tasks are the stranger's.
+#[tokio::test]
+async fn a_deletion_stops_no_tasks_of_a_stranger() {
+    let cloud = Cloud::default();
+    let app = cloud.app();
+    occupy(&mut cloud.state(), ResourceKind::TaskDefinition);
+    occupy(&mut cloud.state(), ResourceKind::Cluster);
+    cloud.state().ecs.tasks.push(task::running(BASE, "0a"));
+    create(&app, moment(0)).await.unwrap();
+    let deletion = Deletion { delete_logs: true, stop_tasks: true };
+    let left = app.job_delete(&key(), deletion, moment(90)).await.unwrap();
+    assert_eq!(cloud.state().ecs.tasks[0].desired_status(), Some("RUNNING"));
+    assert!(left.is_none());
+}
+
+/// And that of a stranger, whose rule has the job's name, is not the job's to stop.
+#[tokio::test]
+async fn a_pause_stops_no_schedule_of_a_stranger() {
+    let cloud = Cloud::default();
+    let app = cloud.app();
+    let name = occupy(&mut cloud.state(), ResourceKind::ScheduleRule);
+    let before = cloud.resources();
+    let mut wanted = definition();
+    wanted["enabled"] = json!(false);
+    let job = app.job_create(team(), wanted, moment(0)).await.unwrap().job;
+    assert_eq!(job.phase, Phase::Failed);
+    assert_eq!(cloud.resources()[&name], before[&name]);
+}
+
+#[tokio::test]
+async fn what_a_person_mended_is_made_without_being_asked() {
+    let cloud = Cloud::default();
+    let app = cloud.app();
+    occupy(&mut cloud.state(), ResourceKind::Topic);
+    create(&app, moment(0)).await.unwrap();
+    cloud.state().sns.topics.clear();
+    sweep_for_an_hour(&app, 0).await;
+    let job = stored(&app).await.unwrap();
+    assert_eq!((job.phase, job.attempts), (Phase::Ready, 0));
+    assert_eq!(job.reason, None);
+    assert_eq!(names(&cloud), all_names());
+}
