@@ -4,6 +4,10 @@ use std::env;
 
 use crate::domain::deployment::{Deployment, Network};
 
+/// Longest name of a stack, in characters. Names of 64 characters at most begin with it whole, and
+/// the functions' permissions are for names that do.
+const STACK_MAX: usize = 40;
+
 /// The environment, read once at start.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -49,10 +53,13 @@ impl Config {
                 .unwrap_or_default()
         };
         let stack = required("CRONPLANE_STACK")?;
-        if !stack.bytes().all(|one| one.is_ascii_alphanumeric() || one == b'-') {
+        let characters = stack.bytes().all(|one| one.is_ascii_alphanumeric() || one == b'-');
+        if !characters || stack.len() > STACK_MAX {
             return Err(ConfigError {
                 name: "CRONPLANE_STACK",
-                problem: "must hold letters, digits and hyphens only".to_owned(),
+                problem: format!(
+                    "must have at most {STACK_MAX} letters, digits and hyphens, not `{stack}`"
+                ),
             });
         }
         let admin_token_sha256 = given("CRONPLANE_ADMIN_TOKEN_SHA256");
@@ -129,6 +136,7 @@ mod tests {
         for (name, value) in [
             ("CRONPLANE_TABLE", ""),
             ("CRONPLANE_STACK", "a_b"),
+            ("CRONPLANE_STACK", "a-stack-whose-name-has-forty-one-letters-"),
             ("CRONPLANE_ADMIN_TOKEN_SHA256", "secret"),
             ("CRONPLANE_HISTORY_DAYS", "0"),
         ] {
