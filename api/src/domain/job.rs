@@ -1,6 +1,8 @@
 //! A job: what a team wants to run on a schedule.
 
+mod bounds;
 mod definition;
+mod read;
 
 use std::collections::BTreeMap;
 
@@ -8,14 +10,11 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use definition::{
-    Image, JobDefinition, MANAGED_BY_TAG, MANAGED_TAG_PREFIX, Protocol, SCHEDULED_TIME, Subscriber,
+    Image, JobDefinition, MANAGED_BY_TAG, MANAGED_TAG_PREFIX, Protocol, Subscriber,
 };
 
-use super::ids::{JobKey, RunId, TeamName};
-use super::run::{RunStatus, Trigger};
-
-/// Name of the container that runs the job, the same in every task.
-pub const MAIN_CONTAINER: &str = "main";
+use super::ids::{JobKey, TeamName};
+use super::run::LastRun;
 
 /// A job as it is kept: what is wanted, and how far AWS follows.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -176,24 +175,6 @@ impl ResourceState {
             ResourceState::Removed => "removed",
         }
     }
-}
-
-/// The newest run of a job, as far as a list of jobs shows it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LastRun {
-    pub id: RunId,
-    pub status: RunStatus,
-    pub trigger: Trigger,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub scheduled_time: Option<Timestamp>,
-    pub created_at: Timestamp,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub stopped_at: Option<Timestamp>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub exit_code: Option<i32>,
-    /// 1 once the task has stopped, 0 before: see [`super::run::Run::evidence`].
-    pub stopped: u8,
-    pub version: i64,
 }
 
 /// A subscriber and what SNS says of it.

@@ -4,9 +4,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::ids::{JobKey, RunId};
-use super::job::LastRun;
-use super::task::TaskSnapshot;
+use super::ids::RunId;
+use super::task::{MAIN_CONTAINER, TaskSnapshot};
 
 /// Where a run stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -239,7 +238,7 @@ impl Run {
 
     /// The container that does the job's work.
     pub fn main_container(&self) -> Option<&ContainerResult> {
-        self.containers.iter().find(|container| container.name == super::job::MAIN_CONTAINER)
+        self.containers.iter().find(|container| container.name == MAIN_CONTAINER)
     }
 
     /// What the job's own entry shows of this run.
@@ -258,11 +257,22 @@ impl Run {
     }
 }
 
-/// A run together with the job it is of.
-#[derive(Clone, Debug, PartialEq)]
-pub struct RunOf {
-    pub job: JobKey,
-    pub run: Run,
+/// The newest run of a job, as far as a list of jobs shows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastRun {
+    pub id: RunId,
+    pub status: RunStatus,
+    pub trigger: Trigger,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scheduled_time: Option<Timestamp>,
+    pub created_at: Timestamp,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopped_at: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<i32>,
+    /// 1 once the task has stopped, 0 before: see [`Run::evidence`].
+    pub stopped: u8,
+    pub version: i64,
 }
 
 #[cfg(test)]

@@ -3,7 +3,12 @@
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::job::{MAIN_CONTAINER, SCHEDULED_TIME};
+/// Name of the container that runs the job, the same in every task.
+pub const MAIN_CONTAINER: &str = "main";
+
+/// The environment variable in which a scheduled task finds the time it was meant to start, in
+/// RFC 3339.
+pub const SCHEDULED_TIME: &str = "SCHEDULED_TIME";
 
 /// The state of a task at one version. Every snapshot is whole: a later one replaces it.
 #[derive(Clone, Debug, PartialEq)]

@@ -6,6 +6,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use jiff::Timestamp;
 use serde_json::Value;
+use utoipa::IntoParams;
 
 use super::problem::Problem;
 use crate::domain::ids::{JobKey, JobName, RunId, TeamName};
@@ -62,6 +63,39 @@ fn is_json(headers: &HeaderMap) -> bool {
     let essence = value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     essence == "application/json"
         || (essence.starts_with("application/") && essence.ends_with("+json"))
+}
+
+/// The parameters in the paths of a team.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+#[expect(dead_code, reason = "describes the path in the OpenAPI document; TeamPath reads it")]
+pub(super) struct TeamParams {
+    /// The team
+    team: String,
+}
+
+/// The parameters in the paths of a job.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+#[expect(dead_code, reason = "describes the path in the OpenAPI document; JobPath reads it")]
+pub(super) struct JobParams {
+    /// The team
+    team: String,
+    /// The job's name
+    job: String,
+}
+
+/// The parameters in the paths of a run.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+#[expect(dead_code, reason = "describes the path in the OpenAPI document; RunPath reads it")]
+pub(super) struct RunParams {
+    /// The team
+    team: String,
+    /// The job's name
+    job: String,
+    /// The run's id
+    run: String,
 }
 
 /// The team in the path.

@@ -7,7 +7,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::Api;
-use super::extract::{JobPath, Params, RunPath};
+use super::extract::{JobParams, JobPath, Params, RunParams, RunPath};
 use super::problem::{CommonProblems, Problem};
 use crate::app::{LogsWanted, RunView, RunsWanted};
 use crate::domain::run;
@@ -181,8 +181,7 @@ pub(super) struct LogList {
     operation_id = "list_runs",
     tag = "runs",
     params(
-        ("team" = String, Path, description = "The team"),
-        ("job" = String, Path, description = "The job's name"),
+        JobParams,
         ("limit" = Option<i32>, Query, description = "Runs a page, 1 to 100; 50 if left out",
          minimum = 1, maximum = 100),
         ("cursor" = Option<String>, Query, description = "The `next` of the page before"),
@@ -222,11 +221,7 @@ pub(super) async fn list(
     path = "/teams/{team}/jobs/{job}/runs/{run}",
     operation_id = "get_run",
     tag = "runs",
-    params(
-        ("team" = String, Path, description = "The team"),
-        ("job" = String, Path, description = "The job's name"),
-        ("run" = String, Path, description = "The run's id"),
-    ),
+    params(RunParams),
     responses((status = 200, description = "The run", body = RunBody), CommonProblems),
 )]
 pub(super) async fn get(
@@ -248,9 +243,7 @@ pub(super) async fn get(
     operation_id = "get_run_logs",
     tag = "runs",
     params(
-        ("team" = String, Path, description = "The team"),
-        ("job" = String, Path, description = "The job's name"),
-        ("run" = String, Path, description = "The run's id"),
+        RunParams,
         ("limit" = Option<i32>, Query, description = "Lines a page, 1 to 10000; 1000 if left out",
          minimum = 1, maximum = 10000),
         ("cursor" = Option<String>, Query, description = "The `next` of the page before"),

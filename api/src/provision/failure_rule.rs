@@ -11,8 +11,9 @@ use super::names::TARGET_ID;
 use super::rules::{Rule, RuleTrigger, dead_letters, retry_policy};
 use super::{Clients, Context, Made, Resource};
 use crate::domain::console::log_group_url;
-use crate::domain::job::{MAIN_CONTAINER, ResourceKind};
+use crate::domain::job::ResourceKind;
 use crate::domain::run::{FAILED_TO_START_CODES, INTERRUPTED_CODES, STOPPED_CODES};
+use crate::domain::task::MAIN_CONTAINER;
 use crate::error::{AwsFault, Error, Result};
 
 /// An alert is worth trying for as long as EventBridge does by default.

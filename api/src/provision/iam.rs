@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::names::ROLE_PATH;
 use super::tags::Tags;
-use super::{Clients, Context, Made, Resource};
+use super::{Clients, Context, Made, Resource, to_remove};
 use crate::domain::job::{Image, ResourceKind};
 use crate::error::{Error, Result, says};
 
@@ -266,10 +266,8 @@ impl Resource for Role {
     }
 
     async fn remove(&self, clients: &Clients) -> Result<()> {
-        match self.is_there(clients).await {
-            Ok(true) => {}
-            Ok(false) | Err(Error::NotOurs(_)) => return Ok(()),
-            Err(error) => return Err(error),
+        if !to_remove(self.is_there(clients).await)? {
+            return Ok(());
         }
         let policy = clients
             .iam

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 
 use super::tags::Tags;
-use super::{Clients, Context, Made, Resource};
+use super::{Clients, Context, Made, Resource, to_remove};
 use crate::domain::job::ResourceKind;
 use crate::error::{Error, Result, says};
 
@@ -94,10 +94,8 @@ impl Resource for LogGroup {
     }
 
     async fn remove(&self, clients: &Clients) -> Result<()> {
-        match self.is_there(clients).await {
-            Ok(true) => {}
-            Ok(false) | Err(Error::NotOurs(_)) => return Ok(()),
-            Err(error) => return Err(error),
+        if !to_remove(self.is_there(clients).await)? {
+            return Ok(());
         }
         match clients.logs.delete_log_group().log_group_name(&self.name).send().await {
             Ok(_) => Ok(()),

@@ -364,6 +364,14 @@ impl Provisioner {
     }
 }
 
+/// Whether there is something of ours to take away; what is not ours is left as it is.
+fn to_remove(found: Result<bool>) -> Result<bool> {
+    match found {
+        Err(Error::NotOurs(_)) => Ok(false),
+        found => found,
+    }
+}
+
 /// `call`, again after a pause while its error may pass, until `deadline`.
 async fn retried<T, F>(deadline: Instant, mut call: impl FnMut() -> F) -> Result<T>
 where

@@ -3,9 +3,9 @@
 
 use aws_sdk_eventbridge::types::{DeadLetterConfig, RetryPolicy, RuleState, Tag, Target};
 
-use super::Clients;
 use super::names::TARGET_ID;
 use super::tags::Tags;
+use super::{Clients, to_remove};
 use crate::error::{AwsFault, Error, FaultKind, Result, says};
 
 /// A rule on the default event bus, the only one that takes schedules.
@@ -101,10 +101,8 @@ impl Rule {
 
     /// Switches the rule off; one that is gone is off, and one that is not ours stays as it is.
     pub(super) async fn disable(&self, clients: &Clients) -> Result<()> {
-        match self.is_there(clients).await {
-            Ok(true) => {}
-            Ok(false) | Err(Error::NotOurs(_)) => return Ok(()),
-            Err(error) => return Err(error),
+        if !to_remove(self.is_there(clients).await)? {
+            return Ok(());
         }
         match clients.events.disable_rule().name(&self.name).send().await {
             Ok(_) => Ok(()),
@@ -115,10 +113,8 @@ impl Rule {
 
     /// Takes the target and the rule away.
     pub(super) async fn remove(&self, clients: &Clients) -> Result<()> {
-        match self.is_there(clients).await {
-            Ok(true) => {}
-            Ok(false) | Err(Error::NotOurs(_)) => return Ok(()),
-            Err(error) => return Err(error),
+        if !to_remove(self.is_there(clients).await)? {
+            return Ok(());
         }
         let removed = clients.events.remove_targets().rule(&self.name).ids(TARGET_ID).send().await;
         match removed {

@@ -11,7 +11,8 @@ use super::names::TARGET_ID;
 use super::rules::{Rule, RuleTrigger, dead_letters, retry_policy};
 use super::{Clients, Context, Made, Resource};
 use crate::domain::deployment::Network;
-use crate::domain::job::{MAIN_CONTAINER, ResourceKind, SCHEDULED_TIME};
+use crate::domain::job::ResourceKind;
+use crate::domain::task::{MAIN_CONTAINER, SCHEDULED_TIME};
 use crate::error::{Error, Result};
 
 /// How long EventBridge goes on trying to start a task. Its default of a day starts runs hours

@@ -11,7 +11,8 @@ use serde_json::{Value, json};
 use super::names::{LOG_STREAM_PREFIX, hex_sha256};
 use super::tags::Tags;
 use super::{Clients, Context, Made, Resource};
-use crate::domain::job::{JobDefinition, MAIN_CONTAINER, MANAGED_TAG_PREFIX, ResourceKind};
+use crate::domain::job::{JobDefinition, MANAGED_TAG_PREFIX, ResourceKind};
+use crate::domain::task::MAIN_CONTAINER;
 use crate::error::{Error, FaultKind, Result, says};
 
 pub(super) struct TaskDefinition {

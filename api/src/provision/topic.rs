@@ -5,7 +5,7 @@ use aws_sdk_sns::types::Tag;
 use serde_json::json;
 
 use super::tags::Tags;
-use super::{Clients, Context, Made, Resource};
+use super::{Clients, Context, Made, Resource, to_remove};
 use crate::domain::job::{ResourceKind, Subscriber, Subscription, SubscriptionState};
 use crate::error::{Error, Result, says};
 
@@ -191,10 +191,8 @@ impl Resource for Topic {
     }
 
     async fn remove(&self, clients: &Clients) -> Result<()> {
-        match self.is_there(clients).await {
-            Ok(true) => {}
-            Ok(false) | Err(Error::NotOurs(_)) => return Ok(()),
-            Err(error) => return Err(error),
+        if !to_remove(self.is_there(clients).await)? {
+            return Ok(());
         }
         // Its subscriptions go with it; that of a topic which is gone is no error to SNS.
         clients

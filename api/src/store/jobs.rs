@@ -10,7 +10,8 @@ use jiff::Timestamp;
 use super::due::{due_attributes, shard_of};
 use super::{Item, Page, Store, attribute, epoch, from_item, number, string_of, text, to_item};
 use crate::domain::ids::{JobKey, TeamName};
-use crate::domain::job::{Deletion, Job, LastRun, Phase, ResourceKind, ResourceStatus};
+use crate::domain::job::{Deletion, Job, Phase, ResourceKind, ResourceStatus};
+use crate::domain::run::LastRun;
 use crate::error::{Error, Result};
 
 /// Times that a change is tried against others of the same job.

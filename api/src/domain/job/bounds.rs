@@ -1,0 +1,241 @@
+//! The bounds of a definition's fields, each from AWS's own documentation.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::definition::{Image, MANAGED_BY_TAG, MANAGED_TAG_PREFIX};
+use crate::domain::deployment::Deployment;
+use crate::domain::fields::Fields;
+use crate::domain::task::SCHEDULED_TIME;
+use crate::domain::violation::ViolationCode::{Duplicate, Format, NotAllowed, Range};
+use crate::domain::violation::pointer_token;
+
+/// CloudWatch Logs API Reference, PutRetentionPolicy, `retentionInDays`.
+pub(super) const RETENTION_DAYS: [u32; 22] = [
+    1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922,
+    3288, 3653,
+];
+
+/// Amazon ECS endpoints and quotas: a task definition may have 64 KB. What Cronplane adds fits in
+/// the rest.
+pub(super) const CONTAINER_BYTES_MAX: usize = 60 * 1024;
+/// Amazon ECS API Reference, ContainerDefinition, `image`.
+pub(super) const IMAGE_MAX: usize = 255;
+/// EventBridge API Reference, PutRule: `Description`.
+pub(super) const DESCRIPTION_MAX: usize = 512;
+/// 50 tags a resource (ECS, EventBridge, SNS, IAM), less the four that Cronplane sets everywhere and
+/// the one more of a task definition.
+pub(super) const TAGS_MAX: usize = 45;
+/// Amazon ECS API Reference, AwsVpcConfiguration.
+pub(super) const SUBNETS_MAX: usize = 16;
+pub(super) const SECURITY_GROUPS_MAX: usize = 5;
+/// Each one is a call when the job is made: this many fit well into one request.
+pub(super) const SUBSCRIBERS_MAX: usize = 20;
+
+/// The value, or a violation at `key` with what the error says.
+pub(super) fn checked<T>(
+    fields: &mut Fields<'_>,
+    key: &str,
+    result: Result<T, String>,
+) -> Option<T> {
+    match result {
+        Ok(value) => Some(value),
+        Err(detail) => {
+            fields.violation_at(key, Format, detail);
+            None
+        }
+    }
+}
+
+pub(super) fn check_text(fields: &mut Fields<'_>, key: &str, text: &str, min: usize, max: usize) {
+    let length = text.chars().count();
+    if !(min..=max).contains(&length) {
+        fields.violation_at(
+            key,
+            Range,
+            format!("must have {min} to {max} characters, not {length}"),
+        );
+    }
+    check_printable(fields, key, text);
+}
+
+/// Control characters have no use in a definition, break consoles, and swell an answer.
+pub(super) fn check_printable(fields: &mut Fields<'_>, key: &str, text: &str) {
+    if text.chars().any(|one| one.is_control() && !matches!(one, '\n' | '\r' | '\t')) {
+        fields.violation_at(key, Format, "must not hold control characters");
+    }
+}
+
+pub(super) fn check_form(
+    fields: &mut Fields<'_>,
+    key: &str,
+    text: &str,
+    max: usize,
+    form: impl Fn(&str) -> bool,
+    allowed: &str,
+) {
+    if text.is_empty() || text.len() > max || !form(text) {
+        fields.violation_at(key, Format, format!("must be 1 to {max} characters: {allowed}"));
+    }
+}
+
+pub(super) fn is_cluster_name(text: &str) -> bool {
+    text.bytes().all(|one| one.is_ascii_alphanumeric() || matches!(one, b'-' | b'_'))
+}
+
+pub(super) fn check_image(fields: &mut Fields<'_>, image: &Image) {
+    match image {
+        // Amazon ECS API Reference, ContainerDefinition, `image`.
+        Image::Reference(reference) => check_form(
+            fields,
+            "image",
+            reference,
+            255,
+            |text| {
+                text.starts_with(|first: char| first.is_ascii_alphanumeric())
+                    && text.bytes().all(|one| {
+                        one.is_ascii_alphanumeric()
+                            || matches!(one, b'-' | b'_' | b':' | b'.' | b'/' | b'#' | b'@')
+                    })
+            },
+            "an image reference such as `busybox:1` or \
+             `public.ecr.aws/docker/library/busybox:1`",
+        ),
+        Image::Repository { repository, tag } => {
+            // Amazon ECR API Reference, CreateRepository and ImageIdentifier.
+            let component = |text: &str| {
+                text.bytes().all(|one| {
+                    one.is_ascii_lowercase() || one.is_ascii_digit() || b"._-".contains(&one)
+                }) && text.starts_with(|first: char| first.is_ascii_alphanumeric())
+                    && text.ends_with(|last: char| last.is_ascii_alphanumeric())
+            };
+            check_form(
+                fields,
+                "image/repository",
+                repository,
+                256,
+                |text| text.split('/').all(component),
+                "the name of an ECR repository, without registry and tag",
+            );
+            check_form(
+                fields,
+                "image/tag",
+                tag,
+                128,
+                |text| {
+                    text.bytes().all(|one| one.is_ascii_alphanumeric() || b"._-".contains(&one))
+                        && !text.starts_with(['.', '-'])
+                },
+                "letters, digits, `.`, `_` and `-`",
+            );
+        }
+    }
+}
+
+pub(super) fn check_environment(fields: &mut Fields<'_>, environment: &BTreeMap<String, String>) {
+    for (name, value) in environment {
+        let key = format!("environment/{}", pointer_token(name));
+        if name == SCHEDULED_TIME {
+            fields.violation_at(
+                &key,
+                NotAllowed,
+                format!("`{SCHEDULED_TIME}` is set by Cronplane, to the start that was scheduled"),
+            );
+        }
+        if name.is_empty() || name.contains('=') || name.chars().any(char::is_control) {
+            fields.violation_at(
+                &key,
+                Format,
+                "the name of a variable is not empty and holds neither `=` nor control characters",
+            );
+        }
+        check_printable(fields, &key, value);
+    }
+}
+
+pub(super) fn check_task_role(fields: &mut Fields<'_>, role: &str, deployment: &Deployment) {
+    let prefix = format!("arn:{}:iam::{}:role/", deployment.partition, deployment.account);
+    let is_role = role.strip_prefix(&prefix).is_some_and(|name| {
+        (1..=576).contains(&name.len())
+            && name.bytes().all(|one| one.is_ascii_alphanumeric() || b"+=,.@-_/".contains(&one))
+    });
+    if !is_role {
+        fields.violation_at(
+            "task_role",
+            Format,
+            format!("must be the ARN of a role of this account: `{prefix}<name>`"),
+        );
+    } else if !deployment.may_pass(role) {
+        fields.violation_at(
+            "task_role",
+            NotAllowed,
+            "this deployment may not pass that role: its administrator has to add it to the \
+             stack's parameter PassableRoles",
+        );
+    }
+}
+
+pub(super) fn check_tags(fields: &mut Fields<'_>, tags: &BTreeMap<String, String>) {
+    if tags.len() > TAGS_MAX {
+        fields.violation_at("tags", Range, format!("at most {TAGS_MAX} tags, not {}", tags.len()));
+    }
+    // Amazon ECS API Reference, Tag; IAM User Guide, "Tags for AWS Identity and Access Management
+    // resources": the narrowest characters that all the services take.
+    let characters =
+        |text: &str| text.chars().all(|one| one.is_alphanumeric() || " +-=._:/@".contains(one));
+    let mut seen = BTreeSet::new();
+    for (tag, value) in tags {
+        let key = format!("tags/{}", pointer_token(tag));
+        let lower = tag.to_lowercase();
+        if lower.starts_with("aws:")
+            || lower.starts_with(MANAGED_TAG_PREFIX)
+            || lower == MANAGED_BY_TAG
+        {
+            fields.violation_at(
+                &key,
+                NotAllowed,
+                format!("`aws:`, `{MANAGED_TAG_PREFIX}` and `{MANAGED_BY_TAG}` are taken"),
+            );
+        }
+        if tag.is_empty() || tag.chars().count() > 128 || !characters(tag) {
+            fields.violation_at(
+                &key,
+                Format,
+                "a tag's key has 1 to 128 letters, digits, spaces and `+-=._:/@`",
+            );
+        }
+        if value.chars().count() > 256 || !characters(value) {
+            fields.violation_at(
+                &key,
+                Format,
+                "a tag's value has at most 256 letters, digits, spaces and `+-=._:/@`",
+            );
+        }
+        if !seen.insert(lower) {
+            fields.violation_at(
+                &key,
+                Duplicate,
+                "IAM takes keys that differ only in case for the same",
+            );
+        }
+    }
+}
+
+pub(super) fn is_email(text: &str) -> bool {
+    let plain = |part: &str| !part.is_empty() && part.chars().all(|one| one.is_ascii_graphic());
+    text.len() <= 320
+        && text.split_once('@').is_some_and(|(local, host)| {
+            plain(local) && plain(host) && !host.contains('@') && host.contains('.')
+        })
+}
+
+/// SNS shows the password of a URL as `****`, so that a subscription could not be told from another,
+/// and an answer of ours would show it: URLs that hold one are not taken.
+pub(super) fn is_https_url(text: &str) -> bool {
+    let host = text
+        .strip_prefix("https://")
+        .map(|rest| rest.split(['/', '?', '#']).next().unwrap_or_default());
+    text.len() <= 2048
+        && text.chars().all(|one| one.is_ascii_graphic())
+        && host
+            .is_some_and(|host| !host.is_empty() && !host.starts_with(':') && !host.contains('@'))
+}

@@ -1,0 +1,309 @@
+//! Reads a definition from the JSON of a request: what may be left out, and what stands for it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use super::bounds::{
+    DESCRIPTION_MAX, IMAGE_MAX, RETENTION_DAYS, SECURITY_GROUPS_MAX, SUBNETS_MAX, SUBSCRIBERS_MAX,
+    check_environment, check_form, check_image, check_printable, check_tags, check_task_role,
+    check_text, checked, is_cluster_name, is_email, is_https_url,
+};
+use super::definition::{Image, JobDefinition, Protocol, Subscriber};
+use crate::domain::deployment::{Deployment, Network};
+use crate::domain::fargate_size::FargateSize;
+use crate::domain::fields::Fields;
+use crate::domain::ids::JobName;
+use crate::domain::schedule::Schedule;
+use crate::domain::violation::ViolationCode::{
+    Duplicate, Format, NotAllowed, Range, Required, Type,
+};
+
+const DEFAULT_RETENTION_DAYS: u32 = 30;
+
+/// The fields as they were given, of the right JSON types and no more.
+pub(super) struct Unchecked {
+    name: Option<String>,
+    description: Option<String>,
+    image: Option<Image>,
+    command: Option<Vec<String>>,
+    entry_point: Option<Vec<String>>,
+    environment: Option<BTreeMap<String, String>>,
+    cpu: Option<u32>,
+    memory: Option<u32>,
+    network: Option<UncheckedNetwork>,
+    cluster: Option<String>,
+    task_role: Option<String>,
+    schedule: Option<String>,
+    enabled: Option<bool>,
+    log_retention_days: Option<u32>,
+    tags: Option<BTreeMap<String, String>>,
+    subscribers: Option<Vec<(Option<String>, Option<String>)>>,
+}
+
+struct UncheckedNetwork {
+    subnets: Option<Vec<String>>,
+    security_groups: Option<Vec<String>>,
+    assign_public_ip: Option<bool>,
+}
+
+pub(super) fn read_unchecked(fields: &mut Fields<'_>) -> Unchecked {
+    let name = fields.string("name");
+    Unchecked {
+        name: fields.required("name", name),
+        description: fields.string("description"),
+        image: read_image(fields),
+        command: fields.strings("command"),
+        entry_point: fields.strings("entry_point"),
+        environment: fields.string_map("environment"),
+        cpu: fields.integer("cpu"),
+        memory: fields.integer("memory"),
+        network: fields.object("network", |network| UncheckedNetwork {
+            subnets: network.strings("subnets"),
+            security_groups: network.strings("security_groups"),
+            assign_public_ip: network.boolean("assign_public_ip"),
+        }),
+        cluster: fields.string("cluster"),
+        task_role: fields.string("task_role"),
+        schedule: {
+            let schedule = fields.string("schedule");
+            fields.required("schedule", schedule)
+        },
+        enabled: fields.boolean("enabled"),
+        log_retention_days: fields.integer("log_retention_days"),
+        tags: fields.string_map("tags"),
+        subscribers: fields
+            .object("notifications", |notifications| {
+                notifications.objects("subscribers", |one| {
+                    let protocol = one.string("protocol");
+                    let endpoint = one.string("endpoint");
+                    (one.required("protocol", protocol), one.required("endpoint", endpoint))
+                })
+            })
+            .flatten(),
+    }
+}
+
+fn read_image(fields: &mut Fields<'_>) -> Option<Image> {
+    let value = fields.value("image");
+    match fields.required("image", value)? {
+        Value::String(reference) => Some(Image::Reference(reference)),
+        object @ Value::Object(_) => fields.nested("image", object, |image| {
+            let repository = image.string("repository");
+            let tag = image.string("tag");
+            let repository = image.required("repository", repository);
+            let tag = image.required("tag", tag);
+            Some(Image::Repository { repository: repository?, tag: tag? })
+        }),
+        _ => {
+            fields.violation(
+                "image",
+                Type,
+                "must be a string, or an object with `repository` and `tag`",
+            );
+            None
+        }
+    }
+}
+
+pub(super) fn read_definition(
+    fields: &mut Fields<'_>,
+    deployment: &Deployment,
+) -> Option<JobDefinition> {
+    let given = read_unchecked(fields);
+    let name = given.name.and_then(|name| checked(fields, "name", JobName::parse(&name)));
+    let schedule =
+        given.schedule.and_then(|text| checked(fields, "schedule", Schedule::parse(&text)));
+    if let Some(description) = &given.description {
+        check_text(fields, "description", description, 0, DESCRIPTION_MAX);
+    }
+    if let Some(image) = &given.image {
+        check_image(fields, image);
+        let length = image.reference(deployment).len();
+        if matches!(image, Image::Repository { .. }) && length > IMAGE_MAX {
+            fields.violation_at(
+                "image",
+                Range,
+                format!("with its registry it has {length} characters; ECS takes {IMAGE_MAX}"),
+            );
+        }
+    }
+    for (key, list) in [("command", &given.command), ("entry_point", &given.entry_point)] {
+        for (index, text) in list.iter().flatten().enumerate() {
+            check_printable(fields, &format!("{key}/{index}"), text);
+        }
+    }
+    let environment = given.environment.unwrap_or_default();
+    check_environment(fields, &environment);
+    let size = match FargateSize::choose(given.cpu, given.memory) {
+        Ok(size) => size,
+        Err(wrong) => {
+            fields.violation_at(wrong.pointer.trim_start_matches('/'), wrong.code, wrong.detail);
+            FargateSize::SMALLEST
+        }
+    };
+    let network = read_network(fields, given.network, deployment);
+    if let Some(cluster) = &given.cluster {
+        check_form(
+            fields,
+            "cluster",
+            cluster,
+            255,
+            is_cluster_name,
+            "letters, digits, hyphens and underscores: the name of a cluster, not its ARN",
+        );
+        // The cluster of another job goes when that job goes.
+        if cluster.starts_with(&format!("{}_", deployment.stack)) {
+            fields.violation_at(
+                "cluster",
+                NotAllowed,
+                "is one that Cronplane makes for a single job: name a cluster of your own",
+            );
+        }
+    }
+    if let Some(role) = &given.task_role {
+        check_task_role(fields, role, deployment);
+    }
+    let log_retention_days = given.log_retention_days.unwrap_or(DEFAULT_RETENTION_DAYS);
+    if !RETENTION_DAYS.contains(&log_retention_days) {
+        let offered: Vec<String> = RETENTION_DAYS.iter().map(|days| days.to_string()).collect();
+        fields.violation(
+            "log_retention_days",
+            Range,
+            format!("CloudWatch Logs keeps logs for {} days", offered.join(", ")),
+        );
+    }
+    let tags = given.tags.unwrap_or_default();
+    check_tags(fields, &tags);
+    let subscribers = read_subscribers(fields, given.subscribers.unwrap_or_default());
+    Some(JobDefinition {
+        name: name?,
+        description: given.description,
+        image: given.image?,
+        command: given.command,
+        entry_point: given.entry_point,
+        environment,
+        size,
+        network,
+        cluster: given.cluster,
+        task_role: given.task_role,
+        schedule: schedule?,
+        enabled: given.enabled.unwrap_or(true),
+        log_retention_days,
+        tags,
+        subscribers,
+    })
+}
+
+fn read_network(
+    fields: &mut Fields<'_>,
+    given: Option<UncheckedNetwork>,
+    deployment: &Deployment,
+) -> Network {
+    let default = &deployment.default_network;
+    let network = match given {
+        None => default.clone(),
+        Some(given) => {
+            // Security groups belong to a VPC: the deployment's go with the deployment's subnets
+            // only.
+            let own_subnets = given.subnets.is_some();
+            Network {
+                subnets: given.subnets.unwrap_or_else(|| default.subnets.clone()),
+                security_groups: given.security_groups.unwrap_or_else(|| {
+                    if own_subnets { Vec::new() } else { default.security_groups.clone() }
+                }),
+                assign_public_ip: given.assign_public_ip.unwrap_or(default.assign_public_ip),
+            }
+        }
+    };
+    if network.subnets.is_empty() {
+        fields.violation_at(
+            "network/subnets",
+            Required,
+            "at least one subnet is needed: this deployment has no default",
+        );
+    }
+    for (key, list, prefix, max) in [
+        ("subnets", &network.subnets, "subnet-", SUBNETS_MAX),
+        ("security_groups", &network.security_groups, "sg-", SECURITY_GROUPS_MAX),
+    ] {
+        if list.len() > max {
+            fields.violation_at(
+                &format!("network/{key}"),
+                Range,
+                format!("a task takes at most {max}, not {}", list.len()),
+            );
+        }
+        let mut seen = BTreeSet::new();
+        for (index, id) in list.iter().enumerate() {
+            let at = format!("network/{key}/{index}");
+            let is_id = id.strip_prefix(prefix).is_some_and(|rest| {
+                (1..=64).contains(&rest.len())
+                    && rest.bytes().all(|one| one.is_ascii_alphanumeric())
+            });
+            if !is_id {
+                fields.violation_at(
+                    &at,
+                    Format,
+                    format!("must be an id such as `{prefix}0123456789abcdef0`"),
+                );
+            } else if !seen.insert(id) {
+                fields.violation_at(&at, Duplicate, format!("`{id}` is named twice"));
+            }
+        }
+    }
+    network
+}
+
+fn read_subscribers(
+    fields: &mut Fields<'_>,
+    given: Vec<(Option<String>, Option<String>)>,
+) -> Vec<Subscriber> {
+    const LIST: &str = "notifications/subscribers";
+    if given.len() > SUBSCRIBERS_MAX {
+        fields.violation_at(
+            LIST,
+            Range,
+            format!("at most {SUBSCRIBERS_MAX} subscribers, not {}", given.len()),
+        );
+    }
+    let mut subscribers: Vec<Subscriber> = Vec::with_capacity(given.len());
+    for (index, (protocol, endpoint)) in given.into_iter().enumerate() {
+        let protocol = protocol.and_then(|text| match text.as_str() {
+            "email" => Some(Protocol::Email),
+            "https" => Some(Protocol::Https),
+            _ => {
+                fields.violation_at(
+                    &format!("{LIST}/{index}/protocol"),
+                    NotAllowed,
+                    "must be `email` or `https`",
+                );
+                None
+            }
+        });
+        let (Some(protocol), Some(endpoint)) = (protocol, endpoint) else {
+            continue;
+        };
+        let (good, wanted) = match protocol {
+            Protocol::Email => (is_email(&endpoint), "an address such as `team@example.com`"),
+            Protocol::Https => (
+                is_https_url(&endpoint),
+                "a URL that starts with `https://`, without user name and password",
+            ),
+        };
+        if !good {
+            fields.violation_at(
+                &format!("{LIST}/{index}/endpoint"),
+                Format,
+                format!("must be {wanted}"),
+            );
+        }
+        let subscriber = Subscriber { protocol, endpoint };
+        if subscribers.contains(&subscriber) {
+            fields.violation_at(&format!("{LIST}/{index}"), Duplicate, "is named twice");
+        } else {
+            subscribers.push(subscriber);
+        }
+    }
+    subscribers
+}

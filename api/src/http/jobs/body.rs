@@ -1,0 +1,437 @@
+//! What a job looks like in requests and answers.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::app::JobView;
+use crate::domain::job::{self, Job};
+use crate::domain::run;
+use crate::http::runs::{RunStatus, Trigger};
+
+/// What a team wants to run on a schedule.
+#[derive(ToSchema)]
+#[schema(example = json!({
+    "name": "hello", "image": "busybox:1", "schedule": "rate(1 day)",
+}))]
+#[expect(dead_code, reason = "describes the request in the OpenAPI document; domain::job reads it")]
+pub(in crate::http) struct JobRequest {
+    /// Unique in the team.
+    #[schema(pattern = "^[a-z][a-z0-9-]*$", max_length = 64, example = "detect-terraform-drift")]
+    pub(in crate::http) name: String,
+    #[schema(max_length = 512)]
+    pub(in crate::http) description: Option<String>,
+    pub(in crate::http) image: Image,
+    /// Arguments, in place of the image's `CMD`.
+    pub(in crate::http) command: Option<Vec<String>>,
+    /// In place of the image's `ENTRYPOINT`.
+    pub(in crate::http) entry_point: Option<Vec<String>>,
+    /// Environment variables. `SCHEDULED_TIME` is set by Cronplane.
+    pub(in crate::http) environment: Option<BTreeMap<String, String>>,
+    /// CPU units, 1,024 to a vCPU: 256, 512, 1024, 2048, 4096, 8192 or 16384. Left out, the
+    /// smallest that offers `memory`, or 256.
+    #[schema(example = 256)]
+    pub(in crate::http) cpu: Option<u32>,
+    /// MiB, of the sizes that Fargate offers with `cpu`. Left out, the smallest of them.
+    #[schema(example = 512)]
+    pub(in crate::http) memory: Option<u32>,
+    /// Left out, the deployment's network.
+    pub(in crate::http) network: Option<NetworkRequest>,
+    /// The name of an existing ECS cluster. Left out, the job gets a cluster of its own.
+    #[schema(pattern = "^[A-Za-z0-9_-]{1,255}$", example = "cron-jobs")]
+    pub(in crate::http) cluster: Option<String>,
+    /// ARN of the role that the job's code has. The deployment must be allowed to pass it.
+    pub(in crate::http) task_role: Option<String>,
+    /// `cron(minutes hours day-of-month month day-of-week year)` or `rate(value unit)`, in UTC, as
+    /// Amazon EventBridge takes them.
+    #[schema(example = "cron(0 0/1 ? * MON-FRI *)")]
+    pub(in crate::http) schedule: String,
+    /// Whether the schedule starts tasks.
+    #[schema(default = true)]
+    pub(in crate::http) enabled: Option<bool>,
+    /// How long CloudWatch Logs keeps what the job writes.
+    #[schema(default = 30)]
+    pub(in crate::http) log_retention_days: Option<u32>,
+    /// Tags of every AWS resource of the job, besides Cronplane's own.
+    pub(in crate::http) tags: Option<BTreeMap<String, String>>,
+    pub(in crate::http) notifications: Option<Notifications>,
+}
+
+/// A full image reference, or a repository of this account and region's ECR and a tag.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+pub(in crate::http) enum Image {
+    #[schema(example = "busybox:1")]
+    Reference(String),
+    Repository {
+        #[schema(example = "terraform-drift")]
+        repository: String,
+        #[schema(example = "1.0.0")]
+        tag: String,
+    },
+}
+
+/// Where a task is to get its network interface.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes the request in the OpenAPI document; domain::job reads it")]
+pub(in crate::http) struct NetworkRequest {
+    /// At most 16. Left out, the deployment's.
+    #[schema(max_items = 16)]
+    pub(in crate::http) subnets: Option<Vec<String>>,
+    /// At most 5. Left out with the subnets, the deployment's; left out beside subnets, the VPC's
+    /// default group.
+    #[schema(max_items = 5)]
+    pub(in crate::http) security_groups: Option<Vec<String>>,
+    /// Needed in a public subnet without another way to the image registry. Left out, as the
+    /// deployment has it.
+    pub(in crate::http) assign_public_ip: Option<bool>,
+}
+
+/// Where a task gets its network interface.
+#[derive(Serialize, ToSchema)]
+pub(in crate::http) struct Network {
+    pub(in crate::http) subnets: Vec<String>,
+    /// Empty: the VPC's default group.
+    pub(in crate::http) security_groups: Vec<String>,
+    pub(in crate::http) assign_public_ip: bool,
+}
+
+/// Who is told when a run fails.
+#[derive(Serialize, ToSchema)]
+pub(in crate::http) struct Notifications {
+    /// At most 20.
+    pub(in crate::http) subscribers: Vec<Subscriber>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub(in crate::http) struct Subscriber {
+    pub(in crate::http) protocol: Protocol,
+    /// An email address, or an `https://` URL. It has to confirm before anything is delivered.
+    pub(in crate::http) endpoint: String,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(in crate::http) enum Protocol {
+    Email,
+    Https,
+}
+
+/// A job: what is wanted, every default filled in, and how AWS follows.
+#[derive(Serialize, ToSchema)]
+pub(in crate::http) struct JobBody {
+    /// Distinguishes the job from an earlier one of the same name.
+    pub(in crate::http) id: String,
+    pub(in crate::http) team: String,
+    pub(in crate::http) name: String,
+    #[schema(required)]
+    pub(in crate::http) description: Option<String>,
+    pub(in crate::http) image: Image,
+    #[schema(required)]
+    pub(in crate::http) command: Option<Vec<String>>,
+    #[schema(required)]
+    pub(in crate::http) entry_point: Option<Vec<String>>,
+    pub(in crate::http) environment: BTreeMap<String, String>,
+    /// CPU units, 1,024 to a vCPU.
+    pub(in crate::http) cpu: u32,
+    /// MiB.
+    pub(in crate::http) memory: u32,
+    pub(in crate::http) network: Network,
+    /// The cluster that the job names; null when it has its own.
+    #[schema(required)]
+    pub(in crate::http) cluster: Option<String>,
+    #[schema(required)]
+    pub(in crate::http) task_role: Option<String>,
+    pub(in crate::http) schedule: String,
+    pub(in crate::http) enabled: bool,
+    pub(in crate::http) log_retention_days: u32,
+    pub(in crate::http) tags: BTreeMap<String, String>,
+    pub(in crate::http) notifications: Notifications,
+    /// Counts the changes of what is wanted, from 1.
+    pub(in crate::http) generation: u64,
+    #[schema(format = DateTime)]
+    pub(in crate::http) created_at: String,
+    #[schema(format = DateTime)]
+    pub(in crate::http) updated_at: String,
+    pub(in crate::http) status: JobStatus,
+}
+
+/// How AWS follows what is wanted.
+#[derive(Serialize, ToSchema)]
+pub(in crate::http) struct JobStatus {
+    pub(in crate::http) phase: Phase,
+    /// The generation that AWS was last made to match.
+    pub(in crate::http) observed_generation: u64,
+    /// Why the job is not ready, when there is something to say.
+    #[schema(required)]
+    pub(in crate::http) reason: Option<String>,
+    pub(in crate::http) resources: Vec<Resource>,
+    /// The SNS topic that failures are published to: subscribe to it whatever you like.
+    #[schema(required)]
+    pub(in crate::http) topic_arn: Option<String>,
+    pub(in crate::http) subscriptions: Vec<Subscription>,
+    /// The newest run.
+    #[schema(required)]
+    pub(in crate::http) last_run: Option<LastRun>,
+    /// The next five starts in UTC; none while the job is paused.
+    pub(in crate::http) next_starts: Vec<String>,
+    /// True for a `rate`, of which only AWS knows when it counts from: see `docs/API-DESIGN.md`.
+    pub(in crate::http) next_starts_approximate: bool,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(in crate::http) enum Phase {
+    /// AWS is being made to match; it goes on by itself.
+    Provisioning,
+    /// Everything is as it is wanted.
+    Ready,
+    /// Somebody has to put something right: see `reason`. It is tried again, at most an hour later.
+    Failed,
+    /// The schedule is off; the rest goes once no task runs any more.
+    Deleting,
+}
+
+/// An AWS resource of the job.
+#[derive(Serialize, ToSchema)]
+pub(in crate::http) struct Resource {
+    pub(in crate::http) kind: ResourceKind,
+    #[schema(required)]
+    pub(in crate::http) arn: Option<String>,
+    pub(in crate::http) state: ResourceState,
+    #[schema(required)]
+    pub(in crate::http) reason: Option<String>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub(in crate::http) struct Subscription {
+    pub(in crate::http) protocol: Protocol,
+    pub(in crate::http) endpoint: String,
+    pub(in crate::http) state: SubscriptionState,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(in crate::http) enum ResourceKind {
+    Cluster,
+    LogGroup,
+    ExecutionRole,
+    EventsRole,
+    Topic,
+    TaskDefinition,
+    ScheduleRule,
+    FailureRule,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(in crate::http) enum ResourceState {
+    Pending,
+    Ready,
+    Failed,
+    /// Taken away, in the course of the job's deletion.
+    Removed,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(in crate::http) enum SubscriptionState {
+    /// SNS waits for the subscriber's confirmation; nothing is delivered until then.
+    Pending,
+    Confirmed,
+    /// SNS has no such subscription: it ran out unconfirmed, or the subscriber ended it.
+    Missing,
+    /// SNS was not asked, as in a list, or did not answer.
+    Unknown,
+}
+
+/// The newest run of a job, in short.
+#[derive(Serialize, ToSchema)]
+pub(in crate::http) struct LastRun {
+    pub(in crate::http) id: String,
+    pub(in crate::http) status: RunStatus,
+    pub(in crate::http) trigger: Trigger,
+    #[schema(required, format = DateTime)]
+    pub(in crate::http) scheduled_time: Option<String>,
+    #[schema(format = DateTime)]
+    pub(in crate::http) created_at: String,
+    #[schema(required, format = DateTime)]
+    pub(in crate::http) stopped_at: Option<String>,
+    #[schema(required)]
+    pub(in crate::http) exit_code: Option<i32>,
+}
+
+/// A page of jobs.
+#[derive(Serialize, ToSchema)]
+pub(in crate::http) struct JobList {
+    pub(in crate::http) items: Vec<JobBody>,
+    /// The `cursor` of the next page; null on the last.
+    #[schema(required)]
+    pub(in crate::http) next: Option<String>,
+}
+
+/// An event that is on its way through the failure rule to the subscribers.
+#[derive(Serialize, ToSchema)]
+pub(in crate::http) struct NotificationTest {
+    /// The event's id, which stands in the message as `event.id`.
+    pub(in crate::http) event_id: String,
+}
+
+impl JobBody {
+    pub(in crate::http) fn of(view: JobView) -> JobBody {
+        let status = JobStatus::of(&view);
+        let Job { id, team, definition, generation, created_at, updated_at, .. } = view.job;
+        JobBody {
+            id,
+            team: team.into(),
+            name: definition.name.into(),
+            description: definition.description,
+            image: match definition.image {
+                job::Image::Reference(reference) => Image::Reference(reference),
+                job::Image::Repository { repository, tag } => Image::Repository { repository, tag },
+            },
+            command: definition.command,
+            entry_point: definition.entry_point,
+            environment: definition.environment,
+            cpu: definition.size.cpu,
+            memory: definition.size.memory,
+            network: Network {
+                subnets: definition.network.subnets,
+                security_groups: definition.network.security_groups,
+                assign_public_ip: definition.network.assign_public_ip,
+            },
+            cluster: definition.cluster,
+            task_role: definition.task_role,
+            schedule: definition.schedule.into(),
+            enabled: definition.enabled,
+            log_retention_days: definition.log_retention_days,
+            tags: definition.tags,
+            notifications: Notifications {
+                subscribers: definition
+                    .subscribers
+                    .into_iter()
+                    .map(|one| Subscriber {
+                        protocol: Protocol::of(one.protocol),
+                        endpoint: one.endpoint,
+                    })
+                    .collect(),
+            },
+            generation,
+            created_at: created_at.to_string(),
+            updated_at: updated_at.to_string(),
+            status,
+        }
+    }
+}
+
+impl JobStatus {
+    fn of(view: &JobView) -> JobStatus {
+        let job = &view.job;
+        let topic = job.resources.get(&job::ResourceKind::Topic);
+        JobStatus {
+            phase: match job.phase {
+                job::Phase::Provisioning => Phase::Provisioning,
+                job::Phase::Ready => Phase::Ready,
+                job::Phase::Failed => Phase::Failed,
+                job::Phase::Deleting => Phase::Deleting,
+            },
+            observed_generation: job.observed_generation,
+            reason: job.reason.clone(),
+            resources: job::ResourceKind::ALL
+                .into_iter()
+                .map(|kind| {
+                    let status = job.resources.get(&kind).cloned().unwrap_or_default();
+                    Resource {
+                        kind: ResourceKind::of(kind),
+                        arn: status.arn,
+                        state: ResourceState::of(status.state),
+                        reason: status.reason,
+                    }
+                })
+                .collect(),
+            topic_arn: topic.and_then(|topic| topic.arn.clone()),
+            subscriptions: subscriptions(view),
+            last_run: job.last_run.as_ref().map(LastRun::of),
+            next_starts: view.next_starts.iter().map(ToString::to_string).collect(),
+            next_starts_approximate: job.definition.schedule.counts_from_enabling(),
+        }
+    }
+}
+
+fn subscriptions(view: &JobView) -> Vec<Subscription> {
+    match &view.subscriptions {
+        Some(known) => known
+            .iter()
+            .map(|one| Subscription {
+                protocol: Protocol::of(one.subscriber.protocol),
+                endpoint: one.subscriber.endpoint.clone(),
+                state: match one.state {
+                    job::SubscriptionState::Pending => SubscriptionState::Pending,
+                    job::SubscriptionState::Confirmed => SubscriptionState::Confirmed,
+                    job::SubscriptionState::Missing => SubscriptionState::Missing,
+                },
+            })
+            .collect(),
+        None => view
+            .job
+            .definition
+            .subscribers
+            .iter()
+            .map(|one| Subscription {
+                protocol: Protocol::of(one.protocol),
+                endpoint: one.endpoint.clone(),
+                state: SubscriptionState::Unknown,
+            })
+            .collect(),
+    }
+}
+
+impl ResourceKind {
+    fn of(kind: job::ResourceKind) -> ResourceKind {
+        match kind {
+            job::ResourceKind::Cluster => ResourceKind::Cluster,
+            job::ResourceKind::LogGroup => ResourceKind::LogGroup,
+            job::ResourceKind::ExecutionRole => ResourceKind::ExecutionRole,
+            job::ResourceKind::EventsRole => ResourceKind::EventsRole,
+            job::ResourceKind::Topic => ResourceKind::Topic,
+            job::ResourceKind::TaskDefinition => ResourceKind::TaskDefinition,
+            job::ResourceKind::ScheduleRule => ResourceKind::ScheduleRule,
+            job::ResourceKind::FailureRule => ResourceKind::FailureRule,
+        }
+    }
+}
+
+impl ResourceState {
+    fn of(state: job::ResourceState) -> ResourceState {
+        match state {
+            job::ResourceState::Pending => ResourceState::Pending,
+            job::ResourceState::Ready => ResourceState::Ready,
+            job::ResourceState::Failed => ResourceState::Failed,
+            job::ResourceState::Removed => ResourceState::Removed,
+        }
+    }
+}
+
+impl Protocol {
+    fn of(protocol: job::Protocol) -> Protocol {
+        match protocol {
+            job::Protocol::Email => Protocol::Email,
+            job::Protocol::Https => Protocol::Https,
+        }
+    }
+}
+
+impl LastRun {
+    fn of(run: &run::LastRun) -> LastRun {
+        LastRun {
+            id: run.id.to_string(),
+            status: RunStatus::of(run.status),
+            trigger: Trigger::of(run.trigger),
+            scheduled_time: run.scheduled_time.map(|at| at.to_string()),
+            created_at: run.created_at.to_string(),
+            stopped_at: run.stopped_at.map(|at| at.to_string()),
+            exit_code: run.exit_code,
+        }
+    }
+}
