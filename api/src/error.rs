@@ -26,6 +26,9 @@ pub enum Error {
     /// What the request asks for does not go together with the present state.
     #[error("{0}")]
     Conflict(String),
+    /// The request was meant for another state than the present one.
+    #[error("{0}")]
+    StaleVersion(String),
     /// Somebody else holds what the operation needs; the same again soon may succeed.
     #[error("{0} is being worked on")]
     Busy(String),
@@ -194,6 +197,7 @@ impl Error {
             | Error::NotFound(_)
             | Error::AlreadyExists(_)
             | Error::Conflict(_)
+            | Error::StaleVersion(_)
             | Error::NotOurs(_)
             | Error::Internal(_) => false,
         }

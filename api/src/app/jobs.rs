@@ -18,6 +18,8 @@ use crate::store::{decode_cursor, encode_cursor};
 /// When the sweeper looks after a job whose maker died before it had the lease.
 const GRACE: SignedDuration = SignedDuration::from_secs(60);
 const NEXT_STARTS: usize = 5;
+/// Times that a change is tried against others of the same job.
+const WRITES_MAX: usize = 5;
 /// What asking SNS may take beyond a request's deadline, which a reconcile can have used up.
 const SUBSCRIPTIONS_TIME: Duration = Duration::from_secs(3);
 
@@ -28,6 +30,32 @@ pub struct JobView {
     pub next_starts: Vec<jiff::Timestamp>,
     /// Asked of SNS for an answer about one job; `None` where SNS was not asked or did not answer.
     pub subscriptions: Option<Vec<Subscription>>,
+}
+
+/// How a definition is to be changed.
+#[derive(Clone, Debug)]
+pub enum Change {
+    /// This is all of it.
+    Replace(Value),
+    /// A JSON merge patch (RFC 7396).
+    Merge(Value),
+}
+
+/// What must hold for a request to be carried out (RFC 9110, section 13).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Precondition {
+    None,
+    /// The job exists, and its state is one of these ([`Job::version_tag`]); any, if there are none.
+    Match(Vec<String>),
+    /// The job does not exist.
+    Missing,
+}
+
+/// A job that was changed or, if there was none, created.
+#[derive(Debug)]
+pub struct Changed {
+    pub view: JobView,
+    pub created: bool,
 }
 
 /// A page of jobs.
@@ -67,6 +95,8 @@ impl App {
             created_at: moment.now,
             updated_at: moment.now,
             scheduled_since: moment.now,
+            former: Default::default(),
+            past_clusters: Default::default(),
             last_run: None,
         };
         self.store.job_insert(&job, later(moment.now, GRACE)).await?;
@@ -74,6 +104,96 @@ impl App {
         // Only a deletion that came right behind can have taken it away.
         let job = job.ok_or_else(|| Error::NotFound("the job".to_owned()))?;
         Ok(self.view_with_subscriptions(job, moment).await)
+    }
+
+    /// Changes what is wanted of a job, or creates it where `change` is a whole definition and there
+    /// is none. The same definition again changes nothing.
+    ///
+    /// Errors: `Invalid`; `NotFound` for a patch of nothing; `StaleVersion` if `precondition` does
+    /// not hold; `Conflict` while the job is being deleted.
+    pub async fn job_change(
+        &self,
+        key: &JobKey,
+        change: Change,
+        precondition: &Precondition,
+        moment: Moment,
+    ) -> Result<Changed> {
+        for _ in 0..WRITES_MAX {
+            let known = self.store.job_get(key).await?;
+            check(precondition, known.as_ref(), key)?;
+            let changed = match (known, &change) {
+                (Some(job), change) => self.job_try_change(job, change, moment).await?,
+                (None, Change::Merge(_)) => return Err(not_found(key)),
+                (None, Change::Replace(value)) => {
+                    let definition = named(key, value.clone());
+                    match self.job_create(key.team.clone(), definition, moment).await {
+                        Ok(view) => Some(Changed { view, created: true }),
+                        // Somebody else made it between.
+                        Err(Error::AlreadyExists(_)) => None,
+                        Err(error) => return Err(error),
+                    }
+                }
+            };
+            if let Some(changed) = changed {
+                return Ok(changed);
+            }
+        }
+        Err(Error::Busy(format!("job `{}`", key.job)))
+    }
+
+    /// `None` if the job was changed between.
+    async fn job_try_change(
+        &self,
+        job: Job,
+        change: &Change,
+        moment: Moment,
+    ) -> Result<Option<Changed>> {
+        let key = job.key();
+        if job.deletion.is_some() {
+            return Err(Error::Conflict(format!("job `{}` is being deleted", key.job)));
+        }
+        let definition = match change {
+            Change::Replace(value) => {
+                JobDefinition::read(named(&key, value.clone()), &self.deployment)
+            }
+            Change::Merge(patch) => job.definition.patched(patch, &self.deployment),
+        }
+        .map_err(Error::Invalid)?;
+        if definition.name != key.job {
+            return Err(Error::Invalid(vec![Violation::new(
+                "/name",
+                ViolationCode::NotAllowed,
+                format!("a job keeps its name: `{}`", key.job),
+            )]));
+        }
+        let changed = if definition == job.definition {
+            self.finished(job, moment).await
+        } else {
+            if let Some(cluster) = &definition.cluster
+                && definition.cluster != job.definition.cluster
+            {
+                self.provisioner.check_cluster(cluster).await?;
+            }
+            let next = job.redefined(definition, moment.now);
+            let due_at = later(moment.now, GRACE);
+            match self.store.job_redefine(&job, &next, due_at).await? {
+                Some(stored) => self.reconcile_stored(stored, moment).await,
+                None => return Ok(None),
+            }
+        };
+        let job = changed.ok_or_else(|| not_found(&key))?;
+        let view = self.view_with_subscriptions(job, moment).await;
+        Ok(Some(Changed { view, created: false }))
+    }
+
+    /// The job, of which nothing is to be changed; but what an earlier request began may still be
+    /// unfinished.
+    async fn finished(&self, job: Job, moment: Moment) -> Option<Job> {
+        if job.observed_generation == job.generation {
+            Some(job)
+        } else {
+            self.reconcile_stored(job, moment).await
+        }
     }
 
     /// Errors: `NotFound`.
@@ -112,14 +232,9 @@ impl App {
         let due_at = later(moment.now, GRACE);
         let job = match self.store.job_set_enabled(key, enabled, moment.now, due_at).await? {
             Some(changed) => self.reconcile_stored(changed, moment).await,
-            // Nothing to change; but what an earlier request began may still be unfinished.
             None => {
                 let job = self.existing(key).await?;
-                if job.observed_generation == job.generation {
-                    Some(job)
-                } else {
-                    self.reconcile_stored(job, moment).await
-                }
+                self.finished(job, moment).await
             }
         };
         let job = job.ok_or_else(|| not_found(key))?;
@@ -179,6 +294,37 @@ impl App {
 
 fn view(job: Job, moment: Moment) -> JobView {
     JobView { next_starts: job.next_starts(moment.now, NEXT_STARTS), subscriptions: None, job }
+}
+
+/// Errors: `StaleVersion`.
+fn check(precondition: &Precondition, job: Option<&Job>, key: &JobKey) -> Result<()> {
+    let name = &key.job;
+    match (precondition, job) {
+        (Precondition::None, _) | (Precondition::Missing, None) => Ok(()),
+        (Precondition::Missing, Some(_)) => {
+            Err(Error::StaleVersion(format!("job `{name}` exists already")))
+        }
+        (Precondition::Match(_), None) => {
+            Err(Error::StaleVersion(format!("job `{name}` does not exist")))
+        }
+        (Precondition::Match(tags), Some(job)) => {
+            if tags.is_empty() || tags.contains(&job.version_tag()) {
+                return Ok(());
+            }
+            Err(Error::StaleVersion(format!(
+                "job `{name}` was changed meanwhile: its ETag is \"{}\" now",
+                job.version_tag()
+            )))
+        }
+    }
+}
+
+/// A definition that names no job is of the job in the path.
+fn named(key: &JobKey, mut definition: Value) -> Value {
+    if let Some(fields) = definition.as_object_mut() {
+        fields.entry("name").or_insert_with(|| Value::from(key.job.as_str()));
+    }
+    definition
 }
 
 fn not_found(key: &JobKey) -> Error {

@@ -3,7 +3,7 @@
 //! It takes no hint from its caller, is safe to repeat and to stop anywhere, and never undoes a
 //! half-made job: it records how far it came and why, and is called again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures::future::join_all;
 use jiff::{SignedDuration, Timestamp};
@@ -170,21 +170,30 @@ impl App {
         let plan = plan(job, &self.deployment);
         self.provisioner.close(&plan, resources, moment.deadline).await?;
         let names = Names::of(&self.deployment, &job.key());
-        let cluster = job.definition.cluster.as_deref().unwrap_or(&names.base);
+        // Also those of earlier definitions: a task goes on in the cluster in which it was started.
+        let clusters: BTreeSet<&str> = job
+            .past_clusters
+            .iter()
+            .chain([&job.definition.cluster])
+            .map(|named| named.as_deref().unwrap_or(&names.base))
+            .collect();
         // Where somebody else has the family, its tasks are theirs: not to be waited for, and not to
         // be stopped.
-        let tasks = if self.provisioner.owns_family(job, &self.deployment).await? {
-            self.fleet.unfinished(cluster, &names.base).await?
-        } else {
-            Vec::new()
-        };
+        let mut tasks = Vec::new();
+        if self.provisioner.owns_family(job, &self.deployment).await? {
+            for cluster in clusters {
+                let unfinished = self.fleet.unfinished(cluster, &names.base).await?;
+                tasks.extend(unfinished.into_iter().map(|task| (cluster, task)));
+            }
+        }
         if tasks.is_empty() {
             self.provisioner.remove(&plan, resources, moment.deadline).await?;
             return Ok(0);
         }
         if job.deletion.is_some_and(|deletion| deletion.stop_tasks) {
-            let stops =
-                tasks.iter().map(|task| self.fleet.stop(cluster, task, "The job is being deleted"));
+            let stops = tasks
+                .iter()
+                .map(|(cluster, task)| self.fleet.stop(cluster, task, "The job is being deleted"));
             // One that can't be stopped keeps none of the others running.
             join_all(stops).await.into_iter().collect::<Result<Vec<()>>>()?;
         }

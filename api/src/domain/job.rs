@@ -4,7 +4,7 @@ mod bounds;
 mod definition;
 mod read;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -44,6 +44,13 @@ pub struct Job {
     pub updated_at: Timestamp,
     /// When the schedule was last switched on or set: a `rate` counts from here.
     pub scheduled_since: Timestamp,
+    /// What earlier definitions wanted and this one does not, until AWS follows.
+    #[serde(default)]
+    pub former: Former,
+    /// The clusters of earlier definitions, in which tasks of the job may still run; `None` is the
+    /// job's own.
+    #[serde(default)]
+    pub past_clusters: BTreeSet<Option<String>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_run: Option<LastRun>,
 }
@@ -51,6 +58,40 @@ pub struct Job {
 impl Job {
     pub fn key(&self) -> JobKey {
         JobKey::new(self.team.clone(), self.definition.name.clone())
+    }
+
+    /// Names this state of what is wanted: another definition, or another job of the name, has
+    /// another one.
+    pub fn version_tag(&self) -> String {
+        format!("{}.{}", self.id, self.generation)
+    }
+
+    /// The job with another definition, from `now` on.
+    pub fn redefined(&self, definition: JobDefinition, now: Timestamp) -> Job {
+        let old = &self.definition;
+        let mut former = self.former.clone();
+        former.subscribers.extend(old.subscribers.iter().cloned());
+        former.subscribers.retain(|one| !definition.subscribers.contains(one));
+        former.tags.extend(old.tags.keys().cloned());
+        former.tags.retain(|key| !definition.tags.contains_key(key));
+        let mut past_clusters = self.past_clusters.clone();
+        if old.cluster != definition.cluster {
+            past_clusters.insert(old.cluster.clone());
+        }
+        let starts_anew =
+            old.schedule != definition.schedule || (definition.enabled && !old.enabled);
+        Job {
+            definition,
+            generation: self.generation + 1,
+            phase: Phase::Provisioning,
+            reason: None,
+            attempts: 0,
+            updated_at: now,
+            scheduled_since: if starts_anew { now } else { self.scheduled_since },
+            former,
+            past_clusters,
+            ..self.clone()
+        }
     }
 
     /// Up to `count` starts after `now`; none while the job is paused or being deleted.
@@ -66,6 +107,14 @@ impl Job {
         let anchor = seen.unwrap_or(self.scheduled_since);
         self.definition.schedule.next_starts(now, anchor, count)
     }
+}
+
+/// What is to be taken away from resources that stay.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Former {
+    pub subscribers: BTreeSet<Subscriber>,
+    /// Keys of tags.
+    pub tags: BTreeSet<String>,
 }
 
 /// How far AWS follows what is wanted.

@@ -3,12 +3,13 @@
 use axum::body::{Body, to_bytes};
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, HeaderName, header};
 use jiff::Timestamp;
 use serde_json::Value;
 use utoipa::IntoParams;
 
 use super::problem::Problem;
+use crate::app::Precondition;
 use crate::domain::ids::{JobKey, JobName, RunId, TeamName};
 use crate::domain::violation::{Violation, ViolationCode};
 
@@ -98,6 +99,19 @@ pub(super) struct RunParams {
     run: String,
 }
 
+/// The headers that a change can be conditioned with.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "describes the headers in the OpenAPI document; Condition reads them")]
+pub(super) struct ConditionParams {
+    /// The ETag that the job must have; `*` for any, if only it exists
+    #[param(rename = "If-Match")]
+    if_match: Option<String>,
+    /// `*`: only if the job does not exist
+    #[param(rename = "If-None-Match")]
+    if_none_match: Option<String>,
+}
+
 /// The team in the path.
 pub(super) struct TeamPath(pub(super) TeamName);
 
@@ -160,6 +174,66 @@ fn job_key(team: &str, job: &str) -> Result<JobKey, Problem> {
         Problem::not_found(format!("job `{job}` does not exist: a job's name {why}"))
     })?;
     Ok(JobKey::new(team, job))
+}
+
+/// `If-Match` and `If-None-Match` (RFC 9110, sections 13.1.1 and 13.1.2), as far as they make sense
+/// for a change.
+pub(super) struct Condition(pub(super) Precondition);
+
+impl<S: Send + Sync> FromRequestParts<S> for Condition {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Condition, Problem> {
+        let matches = entity_tags(&parts.headers, &header::IF_MATCH)?;
+        let none_match = entity_tags(&parts.headers, &header::IF_NONE_MATCH)?;
+        match (matches, none_match) {
+            (None, None) => Ok(Condition(Precondition::None)),
+            (Some(Tags::Any), None) => Ok(Condition(Precondition::Match(Vec::new()))),
+            (Some(Tags::These(tags)), None) => Ok(Condition(Precondition::Match(tags))),
+            (None, Some(Tags::Any)) => Ok(Condition(Precondition::Missing)),
+            (None, Some(Tags::These(_))) => {
+                Err(Problem::bad_request("If-None-Match: only `*` makes sense for a change"))
+            }
+            (Some(_), Some(_)) => {
+                Err(Problem::bad_request("If-Match and If-None-Match don't go together"))
+            }
+        }
+    }
+}
+
+enum Tags {
+    Any,
+    These(Vec<String>),
+}
+
+/// The entity tags in a header, without their quotes. Weak ones are left out: a change compares
+/// strongly.
+fn entity_tags(headers: &HeaderMap, name: &HeaderName) -> Result<Option<Tags>, Problem> {
+    let wrong =
+        || Problem::bad_request(format!("{name} must be `*` or entity tags such as \"an-id.3\""));
+    let mut tags = None;
+    for value in headers.get_all(name) {
+        let value = value.to_str().map_err(|_| wrong())?;
+        if value.trim() == "*" {
+            return Ok(Some(Tags::Any));
+        }
+        let tags = tags.get_or_insert_with(Vec::new);
+        for tag in value.split(',').map(str::trim) {
+            let (weak, quoted) = match tag.strip_prefix("W/") {
+                Some(quoted) => (true, quoted),
+                None => (false, tag),
+            };
+            let opaque = quoted.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+            let opaque = opaque.filter(|tag| !tag.contains('"')).ok_or_else(wrong)?;
+            if !weak {
+                tags.push(opaque.to_owned());
+            }
+        }
+    }
+    // A list of weak tags only matches nothing, which an empty list does not say.
+    Ok(tags.map(
+        |tags| if tags.is_empty() { Tags::These(vec![String::new()]) } else { Tags::These(tags) },
+    ))
 }
 
 /// The query parameters, each to be asked for; what nobody asked for is a mistake that is told, as

@@ -4,15 +4,17 @@ mod body;
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::{HeaderName, StatusCode, header};
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
-use serde::Serialize;
 
 use body::{JobBody, JobList, JobRequest, NotificationTest};
 
 use super::Api;
-use super::extract::{JobParams, JobPath, JsonBody, NoBody, Params, TeamParams, TeamPath};
-use super::problem::{CommonProblems, Problem};
+use super::extract::{
+    Condition, ConditionParams, JobParams, JobPath, JsonBody, NoBody, Params, TeamParams, TeamPath,
+};
+use super::problem::{ChangeProblems, CommonProblems, Problem};
+use crate::app::{Change, JobView};
 use crate::domain::job::Deletion;
 
 const LIMIT_DEFAULT: i32 = 50;
@@ -51,9 +53,7 @@ pub(super) async fn create(
 ) -> Result<Response, Problem> {
     params.finish()?;
     let moment = api.moment();
-    let view = api.app.job_create(team, definition, moment).await?;
-    let location = format!("/v1/teams/{}/jobs/{}", view.job.team, view.job.definition.name);
-    Ok(answer(StatusCode::CREATED, [(header::LOCATION, location)], JobBody::of(view)))
+    Ok(created(api.app.job_create(team, definition, moment).await?))
 }
 
 /// List a team's jobs
@@ -98,9 +98,83 @@ pub(super) async fn get(
     State(api): State<Api>,
     JobPath(key): JobPath,
     params: Params,
-) -> Result<Json<JobBody>, Problem> {
+) -> Result<Response, Problem> {
     params.finish()?;
-    Ok(Json(JobBody::of(api.app.job_get(&key, api.moment()).await?)))
+    Ok(with_tag(StatusCode::OK, api.app.job_get(&key, api.moment()).await?))
+}
+
+/// Replace a job
+///
+/// The body is the whole definition: what it leaves out goes back to its default. Where there is no
+/// such job it is created. The same definition again changes nothing. Runs that go on are not
+/// touched; only a change of the task itself makes a new task definition revision.
+#[utoipa::path(
+    put,
+    path = "/teams/{team}/jobs/{job}",
+    operation_id = "replace_job",
+    tag = "jobs",
+    params(JobParams, ConditionParams),
+    request_body = JobRequest,
+    responses(
+        (status = 200, description = "The job, in the phase that was reached", body = JobBody,
+         headers(("ETag" = String, description = "Names this state of the definition"))),
+        (status = 201, description = "Created, in the phase that was reached", body = JobBody,
+         headers(("Location" = String, description = "The job's URL"),
+                 ("ETag" = String, description = "Names this state of the definition"))),
+        ChangeProblems,
+        CommonProblems,
+    ),
+)]
+pub(super) async fn replace(
+    State(api): State<Api>,
+    JobPath(key): JobPath,
+    params: Params,
+    Condition(precondition): Condition,
+    JsonBody(definition): JsonBody,
+) -> Result<Response, Problem> {
+    params.finish()?;
+    let change = Change::Replace(definition);
+    let changed = api.app.job_change(&key, change, &precondition, api.moment()).await?;
+    Ok(if changed.created { created(changed.view) } else { with_tag(StatusCode::OK, changed.view) })
+}
+
+/// Change fields of a job
+///
+/// A JSON merge patch (RFC 7396) of the definition: what it does not name stays, and what it sets to
+/// null goes back to its default. Lists are replaced as a whole.
+#[utoipa::path(
+    patch,
+    path = "/teams/{team}/jobs/{job}",
+    operation_id = "update_job",
+    tag = "jobs",
+    params(JobParams, ConditionParams),
+    request_body(
+        content = Object,
+        content_type = "application/merge-patch+json",
+        description = "Fields of JobRequest, each with its new value or null",
+        example = json!({"image": "busybox:2", "description": null}),
+    ),
+    responses(
+        (status = 200, description = "The job, in the phase that was reached", body = JobBody,
+         headers(("ETag" = String, description = "Names this state of the definition"))),
+        ChangeProblems,
+        CommonProblems,
+    ),
+)]
+pub(super) async fn update(
+    State(api): State<Api>,
+    JobPath(key): JobPath,
+    params: Params,
+    Condition(precondition): Condition,
+    JsonBody(patch): JsonBody,
+) -> Result<Response, Problem> {
+    params.finish()?;
+    if !patch.is_object() {
+        return Err(Problem::bad_request("a merge patch of a job is a JSON object"));
+    }
+    let change = Change::Merge(patch);
+    let changed = api.app.job_change(&key, change, &precondition, api.moment()).await?;
+    Ok(with_tag(StatusCode::OK, changed.view))
 }
 
 /// Delete a job
@@ -161,9 +235,9 @@ pub(super) async fn pause(
     JobPath(key): JobPath,
     params: Params,
     _: NoBody,
-) -> Result<Json<JobBody>, Problem> {
+) -> Result<Response, Problem> {
     params.finish()?;
-    Ok(Json(JobBody::of(api.app.job_set_enabled(&key, false, api.moment()).await?)))
+    Ok(with_tag(StatusCode::OK, api.app.job_set_enabled(&key, false, api.moment()).await?))
 }
 
 /// Resume a job
@@ -187,9 +261,9 @@ pub(super) async fn resume(
     JobPath(key): JobPath,
     params: Params,
     _: NoBody,
-) -> Result<Json<JobBody>, Problem> {
+) -> Result<Response, Problem> {
     params.finish()?;
-    Ok(Json(JobBody::of(api.app.job_set_enabled(&key, true, api.moment()).await?)))
+    Ok(with_tag(StatusCode::OK, api.app.job_set_enabled(&key, true, api.moment()).await?))
 }
 
 /// Test a job's notifications
@@ -220,10 +294,13 @@ pub(super) async fn notification_test(
     Ok((StatusCode::ACCEPTED, Json(NotificationTest { event_id })).into_response())
 }
 
-fn answer<const N: usize>(
-    status: StatusCode,
-    headers: [(HeaderName, String); N],
-    body: impl Serialize,
-) -> Response {
-    (status, headers, Json(body)).into_response()
+fn created(view: JobView) -> Response {
+    let location = format!("/v1/teams/{}/jobs/{}", view.job.team, view.job.definition.name);
+    ([(header::LOCATION, location)], with_tag(StatusCode::CREATED, view)).into_response()
+}
+
+/// The job, with the entity tag that a change of it can be conditioned on.
+fn with_tag(status: StatusCode, view: JobView) -> Response {
+    let tag = format!("\"{}\"", view.job.version_tag());
+    (status, [(header::ETAG, tag)], Json(JobBody::of(view))).into_response()
 }

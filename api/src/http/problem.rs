@@ -63,6 +63,8 @@ pub(super) enum ProblemCode {
     AlreadyExists,
     /// The request does not go together with the present state.
     Conflict,
+    /// What `If-Match` or `If-None-Match` asks for does not hold.
+    PreconditionFailed,
     PayloadTooLarge,
     UnsupportedMediaType,
     /// AWS did not answer, or asks for patience: the same again later may succeed.
@@ -89,6 +91,27 @@ pub(super) enum CommonProblems {
     /// AWS did not answer, or asks for patience; `Retry-After` says how long
     #[response(status = 503, content_type = "application/problem+json")]
     Unavailable(Problem),
+}
+
+/// What an operation that changes a definition can answer besides.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "describes the answers in the OpenAPI document")]
+pub(super) enum ChangeProblems {
+    /// The job is being deleted, or others keep changing it
+    #[response(status = 409, content_type = "application/problem+json")]
+    Conflict(Problem),
+    /// `If-Match` or `If-None-Match` does not hold
+    #[response(status = 412, content_type = "application/problem+json")]
+    PreconditionFailed(Problem),
+    /// The body has more than 256 KiB
+    #[response(status = 413, content_type = "application/problem+json")]
+    PayloadTooLarge(Problem),
+    /// The body is not declared as JSON
+    #[response(status = 415, content_type = "application/problem+json")]
+    UnsupportedMediaType(Problem),
+    /// The definition is not valid; `errors` has everything that is wrong
+    #[response(status = 422, content_type = "application/problem+json")]
+    Invalid(Problem),
 }
 
 impl Problem {
@@ -217,6 +240,11 @@ impl From<Error> for Problem {
             Error::Conflict(detail) => {
                 Problem::new(StatusCode::CONFLICT, ProblemCode::Conflict, detail)
             }
+            Error::StaleVersion(detail) => Problem::new(
+                StatusCode::PRECONDITION_FAILED,
+                ProblemCode::PreconditionFailed,
+                detail,
+            ),
             Error::Busy(_) => Problem {
                 retry_after: Some(1),
                 ..Problem::new(StatusCode::CONFLICT, ProblemCode::Conflict, error.to_string())

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use aws_sdk_ecs::types::{ClusterField, Tag};
 
 use super::tags::Tags;
-use super::{Clients, Context, Made, Resource};
+use super::{Changed, Clients, Context, Made, Resource};
 use crate::domain::job::ResourceKind;
 use crate::error::{Error, Result, says};
 
@@ -27,6 +27,43 @@ impl Cluster {
         }
     }
 
+    /// The job's own cluster, if the job once had it and now names another one.
+    pub(super) fn former(context: &Context<'_>) -> Option<Cluster> {
+        let left =
+            context.job.definition.cluster.is_some() && context.job.past_clusters.contains(&None);
+        left.then(|| Cluster {
+            name: context.names.base.clone(),
+            named: false,
+            tags: context.tags.clone(),
+        })
+    }
+
+    fn tag_list(&self) -> Vec<Tag> {
+        self.tags.map(|key, value| Tag::builder().key(key).value(value).build())
+    }
+
+    async fn tag(&self, clients: &Clients, arn: &str) -> Result<()> {
+        clients
+            .ecs
+            .tag_resource()
+            .resource_arn(arn)
+            .set_tags(Some(self.tag_list()))
+            .send()
+            .await
+            .map_err(|error| Error::aws("ecs:TagResource", error))?;
+        if let Some(keys) = self.tags.former() {
+            clients
+                .ecs
+                .untag_resource()
+                .resource_arn(arn)
+                .set_tag_keys(Some(keys))
+                .send()
+                .await
+                .map_err(|error| Error::aws("ecs:UntagResource", error))?;
+        }
+        Ok(())
+    }
+
     fn owns(&self, cluster: &aws_sdk_ecs::types::Cluster) -> bool {
         self.tags.own(cluster.tags().iter().map(|tag| (tag.key(), tag.value())))
     }
@@ -38,37 +75,35 @@ impl Resource for Cluster {
         ResourceKind::Cluster
     }
 
-    fn wanted(&self, _: &Made) -> String {
-        format!("{} {} {:?}", self.name, self.named, self.tags.as_map())
+    fn wanted(&self, _: &Made) -> Vec<String> {
+        vec![format!("{} {} {:?}", self.name, self.named, self.tags.as_map())]
     }
 
-    async fn ensure(&self, clients: &Clients, _: &Made) -> Result<String> {
-        let found = active(clients, &self.name).await?;
-        let found = match found {
-            Some(cluster) if self.named || self.owns(&cluster) => cluster,
-            Some(_) => return Err(Error::NotOurs(format!("ECS cluster `{}`", self.name))),
+    async fn ensure(&self, clients: &Clients, _: &Made, _: &Changed) -> Result<String> {
+        let no_arn = || Error::Internal(format!("ECS told no ARN of cluster {}", self.name));
+        match active(clients, &self.name).await? {
+            Some(cluster) if self.named => cluster.cluster_arn.ok_or_else(no_arn),
+            Some(cluster) if self.owns(&cluster) => {
+                let arn = cluster.cluster_arn.ok_or_else(no_arn)?;
+                self.tag(clients, &arn).await?;
+                Ok(arn)
+            }
+            Some(_) => Err(Error::NotOurs(format!("ECS cluster `{}`", self.name))),
             None if self.named => {
-                return Err(Error::Conflict(format!(
-                    "there is no active ECS cluster `{}`",
-                    self.name
-                )));
+                Err(Error::Conflict(format!("there is no active ECS cluster `{}`", self.name)))
             }
             None => {
-                let tags = self.tags.map(|key, value| Tag::builder().key(key).value(value).build());
                 let answer = clients
                     .ecs
                     .create_cluster()
                     .cluster_name(&self.name)
-                    .set_tags(Some(tags))
+                    .set_tags(Some(self.tag_list()))
                     .send()
                     .await
                     .map_err(|error| Error::aws("ecs:CreateCluster", error))?;
-                answer.cluster.unwrap_or_else(|| aws_sdk_ecs::types::Cluster::builder().build())
+                answer.cluster.and_then(|cluster| cluster.cluster_arn).ok_or_else(no_arn)
             }
-        };
-        found
-            .cluster_arn
-            .ok_or_else(|| Error::Internal(format!("ECS told no ARN of cluster {}", self.name)))
+        }
     }
 
     async fn remove(&self, clients: &Clients) -> Result<()> {

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::names::TARGET_ID;
 use super::rules::{Rule, RuleTrigger, dead_letters, retry_policy};
-use super::{Clients, Context, Made, Resource};
+use super::{Changed, Clients, Context, Made, Resource};
 use crate::domain::console::log_group_url;
 use crate::domain::job::ResourceKind;
 use crate::domain::run::{FAILED_TO_START_CODES, INTERRUPTED_CODES, STOPPED_CODES};
@@ -178,19 +178,19 @@ impl Resource for FailureRule {
         ResourceKind::FailureRule
     }
 
-    fn wanted(&self, made: &Made) -> String {
-        format!(
-            "{} {} {} {}",
-            self.rule.wanted(),
+    fn wanted(&self, made: &Made) -> Vec<String> {
+        let target = format!(
+            "{} {} {}",
             self.template,
             self.dead_letter_queue_arn,
             made.arn(ResourceKind::Topic).unwrap_or_default(),
-        )
+        );
+        self.rule.wanted(target)
     }
 
-    async fn ensure(&self, clients: &Clients, made: &Made) -> Result<String> {
+    async fn ensure(&self, clients: &Clients, made: &Made, changed: &Changed) -> Result<String> {
         let target = self.target(made.arn(ResourceKind::Topic)?)?;
-        self.rule.put(clients, target).await
+        self.rule.put(clients, target, changed).await
     }
 
     async fn remove(&self, clients: &Clients) -> Result<()> {

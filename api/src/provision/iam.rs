@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::names::ROLE_PATH;
 use super::tags::Tags;
-use super::{Clients, Context, Made, Resource, to_remove};
+use super::{Changed, Clients, Context, Made, Resource, to_remove};
 use crate::domain::job::{Image, ResourceKind};
 use crate::error::{Error, Result, says};
 
@@ -198,24 +198,13 @@ impl Role {
     }
 }
 
-#[async_trait]
-impl Resource for Role {
-    fn kind(&self) -> ResourceKind {
-        self.kind
-    }
+/// The parts that can be applied on their own.
+const ROLE: usize = 0;
+const POLICY: usize = 1;
 
-    fn wanted(&self, _: &Made) -> String {
-        format!(
-            "{} {} {} {} {:?}",
-            self.arn,
-            self.boundary_arn,
-            self.trust,
-            self.policy,
-            self.tags.as_map()
-        )
-    }
-
-    async fn ensure(&self, clients: &Clients, _: &Made) -> Result<String> {
+impl Role {
+    /// Creates the role, or brings the one that is there to what is wanted.
+    async fn put_role(&self, clients: &Clients) -> Result<()> {
         let created = clients
             .iam
             .create_role()
@@ -228,40 +217,79 @@ impl Resource for Role {
             .send()
             .await;
         match created {
-            Ok(_) => {}
-            Err(error) if says(&error, |error| error.is_entity_already_exists_exception()) => {
-                if !self.is_there(clients).await? {
-                    return Err(Error::Busy(format!("IAM role `{}`", self.name)));
-                }
-                // First: without it the function's own role may not write the policies.
-                clients
-                    .iam
-                    .put_role_permissions_boundary()
-                    .role_name(&self.name)
-                    .permissions_boundary(&self.boundary_arn)
-                    .send()
-                    .await
-                    .map_err(|error| Error::aws("iam:PutRolePermissionsBoundary", error))?;
-                clients
-                    .iam
-                    .update_assume_role_policy()
-                    .role_name(&self.name)
-                    .policy_document(self.trust.to_string())
-                    .send()
-                    .await
-                    .map_err(|error| Error::aws("iam:UpdateAssumeRolePolicy", error))?;
-            }
+            Ok(_) => return Ok(()),
+            Err(error) if says(&error, |error| error.is_entity_already_exists_exception()) => {}
             Err(error) => return Err(Error::aws("iam:CreateRole", error)),
         }
+        if !self.is_there(clients).await? {
+            return Err(Error::Busy(format!("IAM role `{}`", self.name)));
+        }
+        // First: without it the function's own role may not write the policies.
         clients
             .iam
-            .put_role_policy()
+            .put_role_permissions_boundary()
             .role_name(&self.name)
-            .policy_name(POLICY_NAME)
-            .policy_document(self.policy.to_string())
+            .permissions_boundary(&self.boundary_arn)
             .send()
             .await
-            .map_err(|error| Error::aws("iam:PutRolePolicy", error))?;
+            .map_err(|error| Error::aws("iam:PutRolePermissionsBoundary", error))?;
+        clients
+            .iam
+            .update_assume_role_policy()
+            .role_name(&self.name)
+            .policy_document(self.trust.to_string())
+            .send()
+            .await
+            .map_err(|error| Error::aws("iam:UpdateAssumeRolePolicy", error))?;
+        clients
+            .iam
+            .tag_role()
+            .role_name(&self.name)
+            .set_tags(Some(self.tag_list()?))
+            .send()
+            .await
+            .map_err(|error| Error::aws("iam:TagRole", error))?;
+        if let Some(keys) = self.tags.former() {
+            clients
+                .iam
+                .untag_role()
+                .role_name(&self.name)
+                .set_tag_keys(Some(keys))
+                .send()
+                .await
+                .map_err(|error| Error::aws("iam:UntagRole", error))?;
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Resource for Role {
+    fn kind(&self) -> ResourceKind {
+        self.kind
+    }
+
+    fn wanted(&self, _: &Made) -> Vec<String> {
+        let role =
+            format!("{} {} {} {:?}", self.arn, self.boundary_arn, self.trust, self.tags.as_map());
+        vec![role, self.policy.to_string()]
+    }
+
+    async fn ensure(&self, clients: &Clients, _: &Made, changed: &Changed) -> Result<String> {
+        if changed.part(ROLE) {
+            self.put_role(clients).await?;
+        }
+        if changed.part(POLICY) {
+            clients
+                .iam
+                .put_role_policy()
+                .role_name(&self.name)
+                .policy_name(POLICY_NAME)
+                .policy_document(self.policy.to_string())
+                .send()
+                .await
+                .map_err(|error| Error::aws("iam:PutRolePolicy", error))?;
+        }
         Ok(self.arn.clone())
     }
 

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 
 use super::tags::Tags;
-use super::{Clients, Context, Made, Resource, to_remove};
+use super::{Changed, Clients, Context, Made, Resource, to_remove};
 use crate::domain::job::ResourceKind;
 use crate::error::{Error, Result, says};
 
@@ -45,51 +45,80 @@ impl LogGroup {
     }
 }
 
+/// The parts that can be applied on their own.
+const GROUP: usize = 0;
+const RETENTION: usize = 1;
+
+impl LogGroup {
+    async fn create(&self, clients: &Clients) -> Result<()> {
+        let created = clients
+            .logs
+            .create_log_group()
+            .log_group_name(&self.name)
+            .set_tags(Some(self.tags.as_map().clone().into_iter().collect()))
+            .send()
+            .await;
+        match created {
+            Ok(_) => Ok(()),
+            Err(error) if says(&error, |error| error.is_resource_already_exists_exception()) => {
+                Ok(())
+            }
+            Err(error) => Err(Error::aws("logs:CreateLogGroup", error)),
+        }
+    }
+
+    async fn tag(&self, clients: &Clients) -> Result<()> {
+        clients
+            .logs
+            .tag_resource()
+            .resource_arn(&self.arn)
+            .set_tags(Some(self.tags.as_map().clone().into_iter().collect()))
+            .send()
+            .await
+            .map_err(|error| Error::aws("logs:TagResource", error))?;
+        if let Some(keys) = self.tags.former() {
+            clients
+                .logs
+                .untag_resource()
+                .resource_arn(&self.arn)
+                .set_tag_keys(Some(keys))
+                .send()
+                .await
+                .map_err(|error| Error::aws("logs:UntagResource", error))?;
+        }
+        Ok(())
+    }
+}
+
 #[async_trait]
 impl Resource for LogGroup {
     fn kind(&self) -> ResourceKind {
         ResourceKind::LogGroup
     }
 
-    fn wanted(&self, _: &Made) -> String {
-        format!("{} {} {:?}", self.name, self.retention_days, self.tags.as_map())
+    fn wanted(&self, _: &Made) -> Vec<String> {
+        vec![format!("{} {:?}", self.name, self.tags.as_map()), self.retention_days.to_string()]
     }
 
-    async fn ensure(&self, clients: &Clients, _: &Made) -> Result<String> {
-        let tags = self.tags.as_map().clone().into_iter().collect();
-        // That of an earlier job of this name may be there still: it holds the history's logs.
-        if self.is_there(clients).await? {
-            clients
-                .logs
-                .tag_resource()
-                .resource_arn(&self.arn)
-                .set_tags(Some(tags))
-                .send()
-                .await
-                .map_err(|error| Error::aws("logs:TagResource", error))?;
-        } else {
-            let created = clients
-                .logs
-                .create_log_group()
-                .log_group_name(&self.name)
-                .set_tags(Some(tags))
-                .send()
-                .await;
-            match created {
-                Ok(_) => {}
-                Err(error)
-                    if says(&error, |error| error.is_resource_already_exists_exception()) => {}
-                Err(error) => return Err(Error::aws("logs:CreateLogGroup", error)),
+    async fn ensure(&self, clients: &Clients, _: &Made, changed: &Changed) -> Result<String> {
+        if changed.part(GROUP) {
+            // That of an earlier job of this name may be there still: it holds the history's logs.
+            if self.is_there(clients).await? {
+                self.tag(clients).await?;
+            } else {
+                self.create(clients).await?;
             }
         }
-        clients
-            .logs
-            .put_retention_policy()
-            .log_group_name(&self.name)
-            .retention_in_days(i32::try_from(self.retention_days).unwrap_or(i32::MAX))
-            .send()
-            .await
-            .map_err(|error| Error::aws("logs:PutRetentionPolicy", error))?;
+        if changed.part(RETENTION) {
+            clients
+                .logs
+                .put_retention_policy()
+                .log_group_name(&self.name)
+                .retention_in_days(i32::try_from(self.retention_days).unwrap_or(i32::MAX))
+                .send()
+                .await
+                .map_err(|error| Error::aws("logs:PutRetentionPolicy", error))?;
+        }
         Ok(self.arn.clone())
     }
 

@@ -27,6 +27,9 @@ use crate::domain::job::{Job, ResourceKind, ResourceState, ResourceStatus, Subsc
 use crate::domain::violation::{Violation, ViolationCode};
 use crate::error::{AwsFault, Error, Result};
 
+/// Digits kept of the hash of a part: nobody gains from two that are the same.
+const HASH_DIGITS: usize = 32;
+
 /// The clients of the services in which the resources live.
 #[derive(Clone, Debug)]
 pub struct Clients {
@@ -42,17 +45,45 @@ pub struct Clients {
 trait Resource: Send + Sync {
     fn kind(&self) -> ResourceKind;
 
-    /// Everything that `ensure` would apply, as text: while it stays the same, nothing has to be
-    /// done.
-    fn wanted(&self, made: &Made) -> String;
+    /// Everything that `ensure` would apply, as text, in the parts that can be applied on their own:
+    /// a part that stays the same needs nothing done.
+    fn wanted(&self, made: &Made) -> Vec<String>;
 
-    /// Makes AWS match, whatever is there now, and answers the ARN.
+    /// Makes AWS match in the parts that `changed`, whatever is there now, and answers the ARN.
     ///
     /// Errors: `NotOurs` for a resource that somebody else made, faults of AWS.
-    async fn ensure(&self, clients: &Clients, made: &Made) -> Result<String>;
+    async fn ensure(&self, clients: &Clients, made: &Made, changed: &Changed) -> Result<String>;
 
     /// Takes the resource away; that it is gone already, or is not ours, is no error.
     async fn remove(&self, clients: &Clients) -> Result<()>;
+}
+
+/// Which parts of a resource are wanted otherwise than they were last applied.
+#[derive(Debug)]
+struct Changed(Vec<bool>);
+
+impl Changed {
+    /// Compares hashes, part by part; all of a resource that was never applied in full.
+    fn of(known: Option<&ResourceStatus>, wanted: &[String]) -> Changed {
+        let applied: Vec<&str> = known
+            .filter(|known| known.state == ResourceState::Ready)
+            .and_then(|known| known.applied.as_deref())
+            .map(|applied| applied.split('.').collect())
+            .unwrap_or_default();
+        let changed = wanted
+            .iter()
+            .enumerate()
+            .map(|(part, hash)| applied.len() != wanted.len() || applied[part] != hash);
+        Changed(changed.collect())
+    }
+
+    fn part(&self, part: usize) -> bool {
+        self.0.get(part).copied().unwrap_or(true)
+    }
+
+    fn any(&self) -> bool {
+        self.0.contains(&true)
+    }
 }
 
 /// The ARNs of the resources that earlier stages made.
@@ -70,6 +101,8 @@ impl Made {
 /// The resources of a job, in the order in which they are made.
 pub struct Plan {
     stages: Vec<Vec<Box<dyn Resource>>>,
+    /// The job's own cluster, when the job has since named another one.
+    former_cluster: Option<cluster::Cluster>,
     /// Stays when the job goes, unless it is asked for: the history points into it.
     keep_log_group: bool,
 }
@@ -98,6 +131,7 @@ pub fn plan(job: &Job, deployment: &Deployment) -> Plan {
             // Last, so that nothing starts before everything else stands.
             vec![Box::new(schedule_rule)],
         ],
+        former_cluster: cluster::Cluster::former(&context),
         keep_log_group: !job.deletion.unwrap_or_default().delete_logs,
     }
 }
@@ -117,7 +151,7 @@ impl<'a> Context<'a> {
             job,
             deployment,
             names: names::Names::of(deployment, &key),
-            tags: tags::Tags::of(deployment, &key, &job.definition.tags),
+            tags: tags::Tags::of(deployment, &key, &job.definition.tags, &job.former.tags),
         }
     }
 
@@ -205,7 +239,23 @@ impl Provisioner {
                 return Report { resources, hindrance };
             }
         }
-        Report { resources, hindrance: None }
+        let hindrance = self.remove_former_cluster(plan, deadline).await.err().map(|error| {
+            let reason = format!("the job's former cluster: {error}");
+            Hindrance { reason, passing: error.retryable() }
+        });
+        Report { resources, hindrance }
+    }
+
+    /// Takes the job's own cluster away when the job runs in another one; ECS refuses that while a
+    /// task is left in it.
+    async fn remove_former_cluster(&self, plan: &Plan, deadline: Instant) -> Result<()> {
+        match &plan.former_cluster {
+            // One look: a task can take long to end, and the sweeper comes back.
+            Some(cluster) => timeout_at(deadline, cluster.remove(&self.clients))
+                .await
+                .unwrap_or_else(|_| Err(Error::Aws(AwsFault::out_of_time("provisioning")))),
+            None => Ok(()),
+        }
     }
 
     async fn apply_one(
@@ -216,22 +266,26 @@ impl Provisioner {
         deadline: Instant,
     ) -> (ResourceStatus, Option<Hindrance>) {
         let kind = resource.kind();
-        let wanted = names::hex_sha256(resource.wanted(made).as_bytes());
+        let wanted: Vec<String> = resource
+            .wanted(made)
+            .iter()
+            .map(|part| names::hex_sha256(part.as_bytes())[..HASH_DIGITS].to_owned())
+            .collect();
         let known = known.get(&kind);
+        let changed = Changed::of(known, &wanted);
         if let Some(known) = known
-            && known.state == ResourceState::Ready
-            && known.applied.as_deref() == Some(&wanted)
+            && !changed.any()
         {
             return (known.clone(), None);
         }
-        let result = retried(deadline, || resource.ensure(&self.clients, made)).await;
+        let result = retried(deadline, || resource.ensure(&self.clients, made, &changed)).await;
         match result {
             Ok(arn) => {
                 let status = ResourceStatus {
                     arn: Some(arn),
                     state: ResourceState::Ready,
                     reason: None,
-                    applied: Some(wanted),
+                    applied: Some(wanted.join(".")),
                 };
                 (status, None)
             }
@@ -279,6 +333,7 @@ impl Provisioner {
         resources: &mut BTreeMap<ResourceKind, ResourceStatus>,
         deadline: Instant,
     ) -> Result<()> {
+        self.remove_former_cluster(plan, deadline).await?;
         self.remove_kinds(plan, &[ResourceKind::Cluster], resources, deadline).await?;
         let mut rest = vec![
             ResourceKind::FailureRule,

@@ -5,8 +5,13 @@ use aws_sdk_eventbridge::types::{DeadLetterConfig, RetryPolicy, RuleState, Tag, 
 
 use super::names::TARGET_ID;
 use super::tags::Tags;
-use super::{Clients, to_remove};
+use super::{Changed, Clients, to_remove};
 use crate::error::{AwsFault, Error, FaultKind, Result, says};
+
+/// The parts of a rule that can be applied on their own.
+const RULE: usize = 0;
+const TARGET: usize = 1;
+const TAGS: usize = 2;
 
 /// A rule on the default event bus, the only one that takes schedules.
 pub(super) struct Rule {
@@ -25,16 +30,11 @@ pub(super) enum RuleTrigger {
 }
 
 impl Rule {
-    /// Everything of the rule itself that `put` applies, as text.
-    pub(super) fn wanted(&self) -> String {
+    /// Everything that `put` applies, as text, in its parts; `target` is all of the target.
+    pub(super) fn wanted(&self, target: String) -> Vec<String> {
         let (RuleTrigger::Schedule(trigger) | RuleTrigger::Pattern(trigger)) = &self.trigger;
-        format!(
-            "{} {trigger} {} {} {:?}",
-            self.arn,
-            self.enabled,
-            self.description,
-            self.tags.as_map()
-        )
+        let rule = format!("{} {trigger} {} {}", self.arn, self.enabled, self.description);
+        vec![rule, target, format!("{:?}", self.tags.as_map())]
     }
 
     /// Whether the rule is there and ours; `NotOurs` if it is somebody else's. PutRule would
@@ -58,30 +58,52 @@ impl Rule {
         }
     }
 
-    /// Puts the rule and its only target.
-    pub(super) async fn put(&self, clients: &Clients, target: Target) -> Result<String> {
-        let tags: std::result::Result<Vec<Tag>, _> = self
-            .tags
+    /// Puts the rule, and its only target, as far as they changed.
+    pub(super) async fn put(
+        &self,
+        clients: &Clients,
+        target: Target,
+        changed: &Changed,
+    ) -> Result<String> {
+        let was_there = !changed.part(RULE) || self.put_rule(clients).await?;
+        if changed.part(TAGS) && was_there {
+            self.tag(clients).await?;
+        }
+        if changed.part(TARGET) {
+            self.put_target(clients, target).await?;
+        }
+        Ok(self.arn.clone())
+    }
+
+    fn tag_list(&self) -> Result<Vec<Tag>> {
+        self.tags
             .map(|key, value| Tag::builder().key(key).value(value).build())
             .into_iter()
-            .collect();
-        // PutRule ignores tags on a rule that exists.
-        let tags = match self.is_there(clients).await? {
-            true => None,
-            false => Some(tags.map_err(|error| Error::Internal(error.to_string()))?),
-        };
+            .collect::<std::result::Result<_, _>>()
+            .map_err(|error| Error::Internal(error.to_string()))
+    }
+
+    /// Whether the rule was there before.
+    async fn put_rule(&self, clients: &Clients) -> Result<bool> {
+        let tags = self.tag_list()?;
+        let is_there = self.is_there(clients).await?;
         let put = clients
             .events
             .put_rule()
             .name(&self.name)
             .description(&self.description)
             .state(if self.enabled { RuleState::Enabled } else { RuleState::Disabled })
-            .set_tags(tags);
+            // PutRule ignores tags on a rule that exists.
+            .set_tags(Some(tags).filter(|_| !is_there));
         let put = match &self.trigger {
             RuleTrigger::Schedule(expression) => put.schedule_expression(expression),
             RuleTrigger::Pattern(pattern) => put.event_pattern(pattern),
         };
         put.send().await.map_err(|error| Error::aws("events:PutRule", error))?;
+        Ok(is_there)
+    }
+
+    async fn put_target(&self, clients: &Clients, target: Target) -> Result<()> {
         let answer = clients
             .events
             .put_targets()
@@ -92,11 +114,34 @@ impl Rule {
             .map_err(|error| role_delay(Error::aws("events:PutTargets", error)))?;
         // A refusal can stand inside a success.
         match answer.failed_entries().first() {
-            None => Ok(self.arn.clone()),
+            None => Ok(()),
             Some(entry) => {
                 Err(failed_entry("events:PutTargets", entry.error_code(), entry.error_message()))
             }
         }
+    }
+
+    /// Gives the rule the tags that are wanted and takes off those that no longer are.
+    async fn tag(&self, clients: &Clients) -> Result<()> {
+        clients
+            .events
+            .tag_resource()
+            .resource_arn(&self.arn)
+            .set_tags(Some(self.tag_list()?))
+            .send()
+            .await
+            .map_err(|error| Error::aws("events:TagResource", error))?;
+        if let Some(keys) = self.tags.former() {
+            clients
+                .events
+                .untag_resource()
+                .resource_arn(&self.arn)
+                .set_tag_keys(Some(keys))
+                .send()
+                .await
+                .map_err(|error| Error::aws("events:UntagResource", error))?;
+        }
+        Ok(())
     }
 
     /// Switches the rule off; one that is gone is off, and one that is not ours stays as it is.

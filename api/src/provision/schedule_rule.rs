@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::names::TARGET_ID;
 use super::rules::{Rule, RuleTrigger, dead_letters, retry_policy};
-use super::{Clients, Context, Made, Resource};
+use super::{Changed, Clients, Context, Made, Resource};
 use crate::domain::deployment::Network;
 use crate::domain::job::ResourceKind;
 use crate::domain::task::{MAIN_CONTAINER, SCHEDULED_TIME};
@@ -119,21 +119,21 @@ impl Resource for ScheduleRule {
         ResourceKind::ScheduleRule
     }
 
-    fn wanted(&self, made: &Made) -> String {
-        format!(
-            "{} {} {} {:?} {} {}",
-            self.rule.wanted(),
+    fn wanted(&self, made: &Made) -> Vec<String> {
+        let target = format!(
+            "{} {} {:?} {} {}",
             self.cluster_arn,
             self.role_arn,
             self.network,
             self.dead_letter_queue_arn,
             made.arn(ResourceKind::TaskDefinition).unwrap_or_default(),
-        )
+        );
+        self.rule.wanted(target)
     }
 
-    async fn ensure(&self, clients: &Clients, made: &Made) -> Result<String> {
+    async fn ensure(&self, clients: &Clients, made: &Made, changed: &Changed) -> Result<String> {
         let target = self.target(made.arn(ResourceKind::TaskDefinition)?)?;
-        self.rule.put(clients, target).await
+        self.rule.put(clients, target, changed).await
     }
 
     async fn remove(&self, clients: &Clients) -> Result<()> {

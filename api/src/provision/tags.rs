@@ -1,6 +1,6 @@
 //! The tags that say whose a resource is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::domain::deployment::Deployment;
 use crate::domain::ids::JobKey;
@@ -13,6 +13,7 @@ const MANAGED_BY: &str = "cronplane";
 pub(super) struct Tags {
     all: BTreeMap<String, String>,
     ours: BTreeMap<String, String>,
+    former: Vec<String>,
 }
 
 impl Tags {
@@ -20,6 +21,7 @@ impl Tags {
         deployment: &Deployment,
         key: &JobKey,
         own: &BTreeMap<String, String>,
+        former: &BTreeSet<String>,
     ) -> Tags {
         let ours = BTreeMap::from([
             (MANAGED_BY_TAG.to_owned(), MANAGED_BY.to_owned()),
@@ -29,12 +31,17 @@ impl Tags {
         ]);
         let mut all = own.clone();
         all.extend(ours.clone());
-        Tags { all, ours }
+        Tags { all, ours, former: former.iter().cloned().collect() }
     }
 
     /// Every tag, made into a service's own type.
     pub(super) fn map<T>(&self, make: impl Fn(&str, &str) -> T) -> Vec<T> {
         self.all.iter().map(|(key, value)| make(key, value)).collect()
+    }
+
+    /// The keys that earlier definitions had and that are to be taken off; `None` if there are none.
+    pub(super) fn former(&self) -> Option<Vec<String>> {
+        Some(self.former.clone()).filter(|keys| !keys.is_empty())
     }
 
     pub(super) fn as_map(&self) -> &BTreeMap<String, String> {

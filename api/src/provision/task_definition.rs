@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::names::{LOG_STREAM_PREFIX, hex_sha256};
 use super::tags::Tags;
-use super::{Clients, Context, Made, Resource};
+use super::{Changed, Clients, Context, Made, Resource};
 use crate::domain::job::{JobDefinition, MANAGED_TAG_PREFIX, ResourceKind};
 use crate::domain::task::MAIN_CONTAINER;
 use crate::error::{Error, FaultKind, Result, says};
@@ -203,11 +203,11 @@ impl Resource for TaskDefinition {
         ResourceKind::TaskDefinition
     }
 
-    fn wanted(&self, _: &Made) -> String {
-        self.content().to_string()
+    fn wanted(&self, _: &Made) -> Vec<String> {
+        vec![self.content().to_string()]
     }
 
-    async fn ensure(&self, clients: &Clients, _: &Made) -> Result<String> {
+    async fn ensure(&self, clients: &Clients, _: &Made, _: &Changed) -> Result<String> {
         match self.newest(clients).await? {
             Some((arn, true)) => Ok(arn),
             _ => self.register(clients).await,

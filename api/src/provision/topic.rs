@@ -1,11 +1,13 @@
 //! The SNS topic through which a team is told of failures, its policy and its subscriptions.
 
+use std::collections::BTreeSet;
+
 use async_trait::async_trait;
 use aws_sdk_sns::types::Tag;
 use serde_json::json;
 
 use super::tags::Tags;
-use super::{Clients, Context, Made, Resource, to_remove};
+use super::{Changed, Clients, Context, Made, Resource, to_remove};
 use crate::domain::job::{ResourceKind, Subscriber, Subscription, SubscriptionState};
 use crate::error::{Error, Result, says};
 
@@ -14,11 +16,16 @@ const PENDING: &str = "PendingConfirmation";
 /// Or, a short while after the two days in which it could be confirmed.
 const DELETED: &str = "Deleted";
 
+/// The parts that can be applied on their own.
+const TOPIC: usize = 0;
+const SUBSCRIPTIONS: usize = 1;
+
 pub(super) struct Topic {
     name: String,
     arn: String,
     policy: String,
     subscribers: Vec<Subscriber>,
+    former_subscribers: BTreeSet<Subscriber>,
     tags: Tags,
 }
 
@@ -46,6 +53,7 @@ impl Topic {
             arn,
             policy: policy.to_string(),
             subscribers: context.job.definition.subscribers.clone(),
+            former_subscribers: context.job.former.subscribers.clone(),
             tags: context.tags.clone(),
         }
     }
@@ -130,6 +138,74 @@ impl Topic {
         Ok(())
     }
 
+    /// Ends the subscriptions that earlier definitions asked for and this one does not. Others of
+    /// the topic are not ours; one that nobody confirmed has no ARN, and runs out by itself.
+    async fn unsubscribe_former(&self, clients: &Clients) -> Result<()> {
+        if self.former_subscribers.is_empty() {
+            return Ok(());
+        }
+        for (protocol, endpoint, arn) in self.listed(clients).await? {
+            let former = self.former_subscribers.iter().any(|one| is_of(one, &protocol, &endpoint));
+            if !former || arn == PENDING || arn == DELETED {
+                continue;
+            }
+            match clients.sns.unsubscribe().subscription_arn(arn).send().await {
+                Ok(_) => {}
+                Err(error) if says(&error, |error| error.is_not_found_exception()) => {}
+                Err(error) => return Err(Error::aws("sns:Unsubscribe", error)),
+            }
+        }
+        Ok(())
+    }
+
+    async fn put_topic(&self, clients: &Clients) -> Result<()> {
+        let tags: std::result::Result<Vec<Tag>, _> = self
+            .tags
+            .map(|key, value| Tag::builder().key(key).value(value).build())
+            .into_iter()
+            .collect();
+        let tags = tags.map_err(|error| Error::Internal(error.to_string()))?;
+        if self.is_there(clients).await? {
+            clients
+                .sns
+                .tag_resource()
+                .resource_arn(&self.arn)
+                .set_tags(Some(tags))
+                .send()
+                .await
+                .map_err(|error| Error::aws("sns:TagResource", error))?;
+            if let Some(keys) = self.tags.former() {
+                clients
+                    .sns
+                    .untag_resource()
+                    .resource_arn(&self.arn)
+                    .set_tag_keys(Some(keys))
+                    .send()
+                    .await
+                    .map_err(|error| Error::aws("sns:UntagResource", error))?;
+            }
+        } else {
+            clients
+                .sns
+                .create_topic()
+                .name(&self.name)
+                .set_tags(Some(tags))
+                .send()
+                .await
+                .map_err(|error| Error::aws("sns:CreateTopic", error))?;
+        }
+        clients
+            .sns
+            .set_topic_attributes()
+            .topic_arn(&self.arn)
+            .attribute_name("Policy")
+            .attribute_value(&self.policy)
+            .send()
+            .await
+            .map(drop)
+            .map_err(|error| Error::aws("sns:SetTopicAttributes", error))
+    }
+
     async fn subscribe(&self, clients: &Clients, subscriber: &Subscriber) -> Result<()> {
         clients
             .sns
@@ -155,38 +231,23 @@ impl Resource for Topic {
         ResourceKind::Topic
     }
 
-    fn wanted(&self, _: &Made) -> String {
-        format!("{} {} {:?} {:?}", self.arn, self.policy, self.subscribers, self.tags.as_map())
+    fn wanted(&self, _: &Made) -> Vec<String> {
+        vec![
+            format!("{} {} {:?}", self.arn, self.policy, self.tags.as_map()),
+            format!("{:?}", self.subscribers),
+        ]
     }
 
-    async fn ensure(&self, clients: &Clients, _: &Made) -> Result<String> {
-        if !self.is_there(clients).await? {
-            let tags: std::result::Result<Vec<Tag>, _> = self
-                .tags
-                .map(|key, value| Tag::builder().key(key).value(value).build())
-                .into_iter()
-                .collect();
-            clients
-                .sns
-                .create_topic()
-                .name(&self.name)
-                .set_tags(Some(tags.map_err(|error| Error::Internal(error.to_string()))?))
-                .send()
-                .await
-                .map_err(|error| Error::aws("sns:CreateTopic", error))?;
+    async fn ensure(&self, clients: &Clients, _: &Made, changed: &Changed) -> Result<String> {
+        if changed.part(TOPIC) {
+            self.put_topic(clients).await?;
         }
-        clients
-            .sns
-            .set_topic_attributes()
-            .topic_arn(&self.arn)
-            .attribute_name("Policy")
-            .attribute_value(&self.policy)
-            .send()
-            .await
-            .map_err(|error| Error::aws("sns:SetTopicAttributes", error))?;
-        // A second Subscribe of an endpoint that has not confirmed sends it another message: only
-        // what SNS does not list is asked for.
-        self.subscribe_missing(clients).await?;
+        if changed.part(SUBSCRIPTIONS) {
+            // A second Subscribe of an endpoint that has not confirmed sends it another message:
+            // only what SNS does not list is asked for.
+            self.subscribe_missing(clients).await?;
+            self.unsubscribe_former(clients).await?;
+        }
         Ok(self.arn.clone())
     }
 

@@ -153,6 +153,47 @@ impl Store {
         Ok(Page { items: items?, last }.cut(limit, |job: &Job| job.definition.name.as_str()))
     }
 
+    /// Writes what is wanted of `next`, if the job still is what `known` says; `None` if it was
+    /// changed between. Who holds the lease, and what the job's last run was, stays.
+    pub async fn job_redefine(
+        &self,
+        known: &Job,
+        next: &Job,
+        due_at: Timestamp,
+    ) -> Result<Option<Job>> {
+        let key = known.key();
+        let update = self
+            .job_update(&key)
+            .update_expression(
+                "SET #definition = :definition, generation = :next, phase = :phase, \
+                 attempts = :attempts, updated_at = :updated_at, \
+                 scheduled_since = :scheduled_since, former = :former, \
+                 past_clusters = :past_clusters, due_shard = :shard, due_at = :due_at \
+                 REMOVE reason",
+            )
+            .condition_expression(
+                "#id = :id AND generation = :known AND attribute_not_exists(deletion)",
+            )
+            .expression_attribute_names("#definition", "definition")
+            .expression_attribute_names("#id", "id")
+            .expression_attribute_values(":definition", attribute(&next.definition)?)
+            .expression_attribute_values(":next", number(next.generation))
+            .expression_attribute_values(":phase", attribute(&next.phase)?)
+            .expression_attribute_values(":attempts", number(next.attempts))
+            .expression_attribute_values(":updated_at", attribute(&next.updated_at)?)
+            .expression_attribute_values(":scheduled_since", attribute(&next.scheduled_since)?)
+            .expression_attribute_values(":former", attribute(&next.former)?)
+            .expression_attribute_values(":past_clusters", attribute(&next.past_clusters)?)
+            .expression_attribute_values(":id", text(&known.id))
+            .expression_attribute_values(":known", number(known.generation))
+            .expression_attribute_values(":shard", text(shard_of(&pk(&key.team), &sk(&key))))
+            .expression_attribute_values(":due_at", epoch(due_at));
+        match self.conditional(update).await? {
+            Conditional::Held(item) => from_item(item).map(Some),
+            Conditional::Refused(_) => Ok(None),
+        }
+    }
+
     /// Switches the job's schedule on or off. `None` if it already is as asked for.
     ///
     /// Errors: `NotFound`; `Conflict` while the job is being deleted.
@@ -310,6 +351,7 @@ impl Store {
             .expression_attribute_values(":attempts", number(settlement.attempts));
         if settlement.reached {
             set.push_str(", observed_generation = :generation");
+            remove.push_str(", former");
         }
         match &settlement.reason {
             Some(reason) => {

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::bounds::CONTAINER_BYTES_MAX;
 use super::read::{read_definition, read_unchecked};
@@ -128,6 +128,42 @@ impl JobDefinition {
         }
     }
 
+    /// The definition with a JSON merge patch (RFC 7396) applied: what the patch sets to null goes
+    /// back to its default.
+    ///
+    /// Errors: everything that is wrong with what comes out, each with its JSON pointer.
+    pub fn patched(
+        &self,
+        patch: &Value,
+        deployment: &Deployment,
+    ) -> Result<JobDefinition, Vec<Violation>> {
+        let mut value = self.to_request();
+        json_patch::merge(&mut value, patch);
+        JobDefinition::read(value, deployment)
+    }
+
+    /// The definition as a request would give it.
+    fn to_request(&self) -> Value {
+        json!({
+            "name": self.name,
+            "description": self.description,
+            "image": self.image,
+            "command": self.command,
+            "entry_point": self.entry_point,
+            "environment": self.environment,
+            "cpu": self.size.cpu,
+            "memory": self.size.memory,
+            "network": self.network,
+            "cluster": self.cluster,
+            "task_role": self.task_role,
+            "schedule": self.schedule,
+            "enabled": self.enabled,
+            "log_retention_days": self.log_retention_days,
+            "tags": self.tags,
+            "notifications": {"subscribers": self.subscribers},
+        })
+    }
+
     /// The names of the fields that [`JobDefinition::read`] knows.
     pub fn field_names() -> Vec<&'static str> {
         let mut violations = Vec::new();
@@ -137,12 +173,12 @@ impl JobDefinition {
     }
 
     fn container_bytes(&self) -> usize {
-        let container = serde_json::json!({
+        let container = json!({
             "image": self.image,
             "command": self.command,
             "entryPoint": self.entry_point,
             "environment": self.environment.iter()
-                .map(|(name, value)| serde_json::json!({"name": name, "value": value}))
+                .map(|(name, value)| json!({"name": name, "value": value}))
                 .collect::<Vec<_>>(),
         });
         container.to_string().len()
