@@ -78,6 +78,15 @@ impl App {
     ) -> Result<JobView> {
         let definition =
             JobDefinition::read(definition, &self.deployment).map_err(Error::Invalid)?;
+        self.job_create_defined(team, definition, moment).await
+    }
+
+    async fn job_create_defined(
+        &self,
+        team: TeamName,
+        definition: JobDefinition,
+        moment: Moment,
+    ) -> Result<JobView> {
         if let Some(cluster) = &definition.cluster {
             self.provisioner.check_cluster(cluster).await?;
         }
@@ -91,6 +100,7 @@ impl App {
             reason: None,
             resources: Default::default(),
             deletion: None,
+            unsettled: 0,
             attempts: 0,
             created_at: moment.now,
             updated_at: moment.now,
@@ -125,8 +135,8 @@ impl App {
                 (Some(job), change) => self.job_try_change(job, change, moment).await?,
                 (None, Change::Merge(_)) => return Err(not_found(key)),
                 (None, Change::Replace(value)) => {
-                    let definition = named(key, value.clone());
-                    match self.job_create(key.team.clone(), definition, moment).await {
+                    let definition = self.read_named(key, value)?;
+                    match self.job_create_defined(key.team.clone(), definition, moment).await {
                         Ok(view) => Some(Changed { view, created: true }),
                         // Somebody else made it between.
                         Err(Error::AlreadyExists(_)) => None,
@@ -153,19 +163,12 @@ impl App {
             return Err(Error::Conflict(format!("job `{}` is being deleted", key.job)));
         }
         let definition = match change {
-            Change::Replace(value) => {
-                JobDefinition::read(named(&key, value.clone()), &self.deployment)
+            Change::Replace(value) => self.read_named(&key, value)?,
+            Change::Merge(patch) => {
+                let patched = job.definition.patched(patch, &self.deployment);
+                kept_name(&key, patched.map_err(Error::Invalid)?)?
             }
-            Change::Merge(patch) => job.definition.patched(patch, &self.deployment),
-        }
-        .map_err(Error::Invalid)?;
-        if definition.name != key.job {
-            return Err(Error::Invalid(vec![Violation::new(
-                "/name",
-                ViolationCode::NotAllowed,
-                format!("a job keeps its name: `{}`", key.job),
-            )]));
-        }
+        };
         let changed = if definition == job.definition {
             self.finished(job, moment).await
         } else {
@@ -184,6 +187,16 @@ impl App {
         let job = changed.ok_or_else(|| not_found(&key))?;
         let view = self.view_with_subscriptions(job, moment).await;
         Ok(Some(Changed { view, created: false }))
+    }
+
+    /// A whole definition of the job `key`; one that names no job is of this one.
+    fn read_named(&self, key: &JobKey, value: &Value) -> Result<JobDefinition> {
+        let mut value = value.clone();
+        if let Some(fields) = value.as_object_mut() {
+            fields.entry("name").or_insert_with(|| Value::from(key.job.as_str()));
+        }
+        let definition = JobDefinition::read(value, &self.deployment);
+        kept_name(key, definition.map_err(Error::Invalid)?)
     }
 
     /// The job, of which nothing is to be changed; but what an earlier request began may still be
@@ -319,12 +332,16 @@ fn check(precondition: &Precondition, job: Option<&Job>, key: &JobKey) -> Result
     }
 }
 
-/// A definition that names no job is of the job in the path.
-fn named(key: &JobKey, mut definition: Value) -> Value {
-    if let Some(fields) = definition.as_object_mut() {
-        fields.entry("name").or_insert_with(|| Value::from(key.job.as_str()));
+/// Errors: `Invalid` at `/name` for a definition of another job.
+fn kept_name(key: &JobKey, definition: JobDefinition) -> Result<JobDefinition> {
+    if definition.name == key.job {
+        return Ok(definition);
     }
-    definition
+    Err(Error::Invalid(vec![Violation::new(
+        "/name",
+        ViolationCode::NotAllowed,
+        format!("a job keeps its name: `{}`", key.job),
+    )]))
 }
 
 fn not_found(key: &JobKey) -> Error {

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::{App, Moment};
 use crate::domain::ids::JobKey;
-use crate::domain::job::{Job, Phase, ResourceKind, ResourceStatus};
+use crate::domain::job::{Former, Job, Phase, ResourceKind, ResourceStatus};
 use crate::error::{AwsFault, Error, Result};
 use crate::provision::names::Names;
 use crate::provision::plan;
@@ -50,6 +50,11 @@ impl App {
             Leased::Busy => return Ok(Reconciled::Busy),
             Leased::Gone => return Ok(Reconciled::Gone),
         };
+        if job.unsettled > 1 {
+            // Whoever had the lease before died at it, and what it did in AWS is not noted: what
+            // seems applied may have been overwritten since.
+            job.forget_applied();
+        }
         loop {
             let settlement = match job.deletion {
                 None => self.apply(&job, moment).await,
@@ -74,8 +79,10 @@ impl App {
                     job.reason = settlement.reason;
                     job.resources = settlement.resources;
                     job.attempts = settlement.attempts;
+                    job.unsettled = 0;
                     if settlement.reached {
                         job.observed_generation = job.generation;
+                        job.former = Former::default();
                     }
                     return Ok(Reconciled::Job(job));
                 }

@@ -37,6 +37,10 @@ pub struct Job {
     /// Set once the job is to be deleted; never taken back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deletion: Option<Deletion>,
+    /// Leases taken since one was last given back: more than one while a reconcile works means that
+    /// an earlier one died, and nobody knows what it did.
+    #[serde(default)]
+    pub unsettled: u32,
     /// Reconciles in a row that did not reach their end: the next one waits longer.
     #[serde(default)]
     pub attempts: u32,
@@ -58,6 +62,13 @@ pub struct Job {
 impl Job {
     pub fn key(&self) -> JobKey {
         JobKey::new(self.team.clone(), self.definition.name.clone())
+    }
+
+    /// Forgets what was applied, so that all of it is applied once more.
+    pub fn forget_applied(&mut self) {
+        for status in self.resources.values_mut() {
+            status.applied = None;
+        }
     }
 
     /// Names this state of what is wanted: another definition, or another job of the name, has

@@ -33,7 +33,8 @@ const LIMIT_MAX: i32 = 100;
     request_body = JobRequest,
     responses(
         (status = 201, description = "Created, in the phase that was reached", body = JobBody,
-         headers(("Location" = String, description = "The job's URL"))),
+         headers(("Location" = String, description = "The job's URL"),
+                 ("ETag" = String, description = "Names this state of the definition"))),
         (status = 409, description = "The team has a job of this name", body = Problem,
          content_type = "application/problem+json"),
         (status = 413, description = "The body has more than 256 KiB", body = Problem,
@@ -92,7 +93,8 @@ pub(super) async fn list(
     operation_id = "get_job",
     tag = "jobs",
     params(JobParams),
-    responses((status = 200, description = "The job", body = JobBody), CommonProblems),
+    responses((status = 200, description = "The job", body = JobBody,
+         headers(("ETag" = String, description = "Names this state of the definition"))), CommonProblems),
 )]
 pub(super) async fn get(
     State(api): State<Api>,
@@ -224,7 +226,8 @@ pub(super) async fn delete(
     tag = "jobs",
     params(JobParams),
     responses(
-        (status = 200, description = "The job, paused", body = JobBody),
+        (status = 200, description = "The job, paused", body = JobBody,
+         headers(("ETag" = String, description = "Names this state of the definition"))),
         (status = 409, description = "The job is being deleted", body = Problem,
          content_type = "application/problem+json"),
         CommonProblems,
@@ -250,7 +253,8 @@ pub(super) async fn pause(
     tag = "jobs",
     params(JobParams),
     responses(
-        (status = 200, description = "The job, with its schedule on", body = JobBody),
+        (status = 200, description = "The job, with its schedule on", body = JobBody,
+         headers(("ETag" = String, description = "Names this state of the definition"))),
         (status = 409, description = "The job is being deleted", body = Problem,
          content_type = "application/problem+json"),
         CommonProblems,

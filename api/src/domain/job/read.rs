@@ -206,7 +206,8 @@ fn read_network(
         Some(given) => {
             // Security groups belong to a VPC: the deployment's go with the deployment's subnets
             // only.
-            let own_subnets = given.subnets.is_some();
+            let own_subnets =
+                given.subnets.as_ref().is_some_and(|subnets| *subnets != default.subnets);
             Network {
                 subnets: given.subnets.unwrap_or_else(|| default.subnets.clone()),
                 security_groups: given.security_groups.unwrap_or_else(|| {
