@@ -58,6 +58,12 @@ JOBS = {
     },
     "resting": {"description": "is paused before its first start", "schedule": EVERY_MINUTE},
     "quiet": {"description": "never starts while we look", "schedule": "rate(1 day)"},
+    "changing": {
+        "description": "is changed before its first start",
+        "command": ["sh", "-c", "echo before"],
+        "schedule": "rate(1 day)",
+        "tags": {"stage": "one", "owner": "us"},
+    },
 }
 
 
@@ -366,6 +372,66 @@ def test_a_paused_job_does_not_start_until_it_is_resumed(stack, posted):
     assert status == 200 and job["enabled"] is True
     assert f"{STACK}_{TEAM}_resting" in enabled_rules(stack)
     assert first_ended_run(stack, "resting")["status"] == "succeeded"
+
+
+def test_a_change_reaches_aws_and_the_next_run(stack, posted, inbox):
+    path, before = job_path("changing"), posted["changing"]
+    events, ecs = stack.aws("events"), stack.aws("ecs")
+    own_cluster = in_aws(stack, "changing")["clusters"]
+    ecs.create_cluster(clusterName="e2e-shared")
+
+    def target() -> dict:
+        return events.list_targets_by_rule(Rule=f"{STACK}_{TEAM}_changing")["Targets"][0]
+
+    first = target()["EcsParameters"]["TaskDefinitionArn"]
+    tag = before.headers["ETag"]
+    change = {
+        "command": ["sh", "-c", 'echo "after: $WORD"'],
+        "environment": {"WORD": "changed"},
+        "cluster": "e2e-shared",
+        "schedule": EVERY_MINUTE,
+        "tags": {"stage": "two", "owner": None},
+        "notifications": {"subscribers": []},
+    }
+    merge = {"Content-Type": "application/merge-patch+json", "If-Match": tag}
+    status, headers, job = stack.call("PATCH", path, change, headers=merge)
+    assert (status, job["generation"], job["tags"]) == (200, 2, {"stage": "two"}), job
+    assert headers["ETag"] != tag
+    status, _, problem = stack.call("PATCH", path, {"cpu": 512, "memory": 1024}, headers=merge)
+    assert (status, problem["code"]) == (412, "precondition_failed")
+    status, again, _ = stack.call("PUT", path, {
+        **{key: value for key, value in job.items() if key in before.definition}, **change, "tags": {"stage": "two"}})
+    assert (status, again["ETag"]) == (200, headers["ETag"])
+
+    until(lambda: phase(stack, "changing") == "ready", 60, "the change is ready")
+    assert target()["EcsParameters"]["TaskDefinitionArn"] != first
+    assert target()["Arn"].endswith("cluster/e2e-shared")
+    assert own_cluster and in_aws(stack, "changing")["clusters"] == []
+    rule = events.describe_rule(Name=f"{STACK}_{TEAM}_changing")
+    assert rule["ScheduleExpression"] == EVERY_MINUTE
+    topic = get(stack, path)["status"]["topic_arn"]
+    for tags in (
+        events.list_tags_for_resource(ResourceARN=rule["Arn"])["Tags"],
+        stack.aws("sns").list_tags_for_resource(ResourceArn=topic)["Tags"],
+    ):
+        found = {tag["Key"]: tag["Value"] for tag in tags}
+        assert found["stage"] == "two" and "owner" not in found and found["managed-by"] == "cronplane"
+    assert in_aws(stack, "changing")["subscriptions"] == []
+
+    run = first_ended_run(stack, "changing")
+    assert (run["status"], run["trigger"], run["task_definition_revision"]) == ("succeeded", "schedule", 2)
+    until(lambda: log_lines(stack, "changing", run) == ["after: changed"], 20, "the run has the new environment")
+
+
+def test_a_put_makes_a_job_where_there_is_none(stack):
+    path = job_path("put")
+    definition = {"image": "busybox:1", "schedule": "rate(1 day)"}
+    status, headers, job = stack.call("PUT", path, definition, headers={"If-None-Match": "*"})
+    assert (status, job["name"], headers["Location"]) == (201, "put", path), job
+    assert stack.call("PUT", path, definition, headers={"If-None-Match": "*"})[0] == 412
+    assert stack.call("DELETE", path + "?delete_logs=true")[0] == 204
+    assert not any(in_aws(stack, "put").values())
+    assert stack.call("PUT", path, definition, headers={"If-Match": headers["ETag"]})[0] == 412
 
 
 def test_deleting_stops_what_runs_and_leaves_nothing(stack, posted):

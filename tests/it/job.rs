@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cronplane::app::{App, JobView, Moment};
+use cronplane::app::{App, Change, Changed, JobView, Moment, Precondition};
 use cronplane::domain::ids::{JobKey, JobName, TeamName};
 use cronplane::domain::job::{Deletion, Job};
 use cronplane::error::Result;
@@ -57,6 +57,14 @@ pub(crate) async fn create(app: &App, moment: Moment) -> Result<JobView> {
 
 pub(crate) async fn delete(app: &App, moment: Moment) -> Result<Option<JobView>> {
     app.job_delete(&key(), Deletion::default(), moment).await
+}
+
+pub(crate) async fn put(app: &App, definition: Value, moment: Moment) -> Result<Changed> {
+    app.job_change(&key(), Change::Replace(definition), &Precondition::None, moment).await
+}
+
+pub(crate) async fn patch(app: &App, patch: Value, moment: Moment) -> Result<Changed> {
+    app.job_change(&key(), Change::Merge(patch), &Precondition::None, moment).await
 }
 
 /// The job as it is stored.

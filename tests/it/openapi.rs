@@ -63,7 +63,7 @@ fn the_committed_document_is_that_of_the_code() {
 fn every_operation_is_described() {
     let document = document();
     let operations = operations(&document);
-    assert_eq!(operations.len(), 10);
+    assert_eq!(operations.len(), 12);
     let mut ids = BTreeSet::new();
     for (path, method, operation) in &operations {
         let said = |value: &Value| value.as_str().is_some_and(|text| !text.trim().is_empty());
@@ -136,6 +136,7 @@ fn the_lists_of_the_document_are_those_of_the_domain() {
         "method_not_allowed",
         "already_exists",
         "conflict",
+        "precondition_failed",
         "payload_too_large",
         "unsupported_media_type",
         "unavailable",

@@ -8,27 +8,20 @@ use std::path::Path;
 use aws_lambda_events::sqs::{SqsEvent, SqsMessage};
 use cronplane::app::{App, LogsWanted, RunsWanted};
 use cronplane::domain::ids::RunId;
-use cronplane::domain::job::Deletion;
+use cronplane::domain::job::{Deletion, Phase};
 use cronplane::events::apply_batch;
 use serde_json::json;
 
-use crate::cloud::{Cloud, Effect};
+use crate::cloud::{Cloud, Effect, arn};
 use crate::job::{
-    BASE, at, create, definition, delete, key, moment, short_moment, sweep_for_an_hour, team,
+    BASE, at, create, definition, delete, key, moment, patch, put, short_moment, sweep_for_an_hour,
+    team,
 };
 use crate::task::{self, snapshot, state};
 
 /// Actions without a call of their own: others need them, or Lambda itself.
-const IMPLIED: [&str; 8] = [
-    "ecs:TagResource",
-    "events:TagResource",
-    "iam:CreateServiceLinkedRole",
-    "iam:PassRole",
-    "iam:TagRole",
-    "logs:CreateLogStream",
-    "logs:PutLogEvents",
-    "sns:TagResource",
-];
+const IMPLIED: [&str; 4] =
+    ["iam:CreateServiceLinkedRole", "iam:PassRole", "logs:CreateLogStream", "logs:PutLogEvents"];
 
 /// The actions that these resources of the template name, of the services that are called here.
 fn allowed(resources: &[&str]) -> BTreeSet<String> {
@@ -80,6 +73,7 @@ async fn every_request(cloud: &Cloud, app: &App) {
     app.job_set_enabled(&key(), false, moment(4000)).await.unwrap();
     app.job_set_enabled(&key(), true, moment(4001)).await.unwrap();
     app.ingest(&snapshot(&state("0a", 0, "RUNNING", 4)), at(4000)).await.unwrap();
+    every_change(cloud, app).await;
     let wanted = RunsWanted { limit: 10, ..RunsWanted::default() };
     app.run_list(&key(), wanted).await.unwrap();
     let run = RunId::parse("20261123T140000-0a").unwrap();
@@ -90,6 +84,30 @@ async fn every_request(cloud: &Cloud, app: &App) {
     app.job_delete(&key(), deletion, moment(4002)).await.unwrap().unwrap();
     cloud.state().ecs.tasks.iter_mut().for_each(task::ended);
     assert!(delete(app, moment(4003)).await.unwrap().is_none());
+}
+
+/// Of a job that has tags and a subscriber: to others, to another cluster, and back.
+async fn every_change(cloud: &Cloud, app: &App) {
+    cloud.state().ecs.clusters.insert("shared".to_owned(), Default::default());
+    for topic in cloud.state().sns.topics.values_mut() {
+        for subscription in &mut topic.subscriptions {
+            subscription.2 = arn("sns", "topic:1");
+        }
+    }
+    let mut wanted = definition();
+    wanted["tags"] = json!({"stage": "test"});
+    put(app, wanted, moment(4001)).await.unwrap();
+    patch(app, json!({"tags": {"stage": null}}), moment(4001)).await.unwrap();
+    let change = json!({
+        "image": {"repository": "terraform-drift", "tag": "1.0.0"},
+        "task_role": "arn:aws:iam::111122223333:role/app-report",
+        "cluster": "shared",
+        "log_retention_days": 7,
+        "notifications": null,
+    });
+    let changed = patch(app, change, moment(4001)).await.unwrap();
+    assert_eq!(changed.view.job.phase, Phase::Ready);
+    put(app, definition(), moment(4001)).await.unwrap();
 }
 
 #[tokio::test]

@@ -35,6 +35,9 @@ fn job_of(name: &str) -> Job {
         created_at: at(0),
         updated_at: at(0),
         scheduled_since: at(0),
+        former: Default::default(),
+        past_clusters: Default::default(),
+        unsettled: 0,
         last_run: None,
     }
 }
@@ -114,9 +117,17 @@ async fn every_write_has_its_condition() {
         "attribute_exists(pk) AND attribute_not_exists(deletion) \
          AND #definition.#enabled <> :enabled",
     );
+    let known = store.job_get(&key()).await.unwrap().unwrap();
+    let next = known.redefined(job().definition, at(2));
+    store.job_redefine(&known, &next, at(62)).await.unwrap();
+    assert_condition(
+        &cloud,
+        "UpdateItem",
+        "#id = :id AND generation = :known AND attribute_not_exists(deletion)",
+    );
     store.job_mark_deleted(&key(), Deletion::default(), at(2), at(62)).await.unwrap();
     assert_condition(&cloud, "UpdateItem", "#id = :id AND generation = :generation");
-    store.job_delete(&key(), "mine", 3).await.unwrap();
+    store.job_delete(&key(), "mine", 4).await.unwrap();
     assert_condition(&cloud, "DeleteItem", "lease_token = :token AND generation = :generation");
 
     let running = run("0a", "RUNNING", 4);
@@ -197,6 +208,43 @@ async fn a_lease_has_one_holder() {
     assert_eq!(store.job_settle(&key(), "a", &settlement(1)).await.unwrap(), Settled::Lost);
     assert_eq!(store.job_settle(&key(), "b", &settlement(1)).await.unwrap(), Settled::Done);
     assert!(lease("c", 91).await);
+}
+
+/// What is wanted is written over what was read, and over nothing else.
+#[tokio::test]
+async fn a_definition_is_written_once_over_the_one_that_was_read() {
+    let (cloud, store) = with_job().await;
+    store.job_lease(&key(), "mine", at(0), at(90)).await.unwrap();
+    store.job_show_run(&key(), &run("0a", "RUNNING", 4).summary()).await.unwrap();
+    let known = store.job_get(&key()).await.unwrap().unwrap();
+    let redefined = |image: &str, seconds| {
+        let mut wanted = definition();
+        wanted["image"] = json!(image);
+        known.redefined(JobDefinition::read(wanted, &deployment()).unwrap(), at(seconds))
+    };
+    let next = redefined("busybox:2", 10);
+    cloud.lose(0, Effect::Done);
+    assert!(store.job_redefine(&known, &next, at(70)).await.is_err());
+    // The SDK sends a request again whose answer was lost.
+    let stored = store.job_redefine(&known, &next, at(70)).await.unwrap().unwrap();
+    assert_eq!((stored.generation, &stored.definition), (2, &next.definition));
+    assert_eq!(Some(stored), store.job_get(&key()).await.unwrap());
+    // Who read the same and wants something else comes too late; so does who wants it later.
+    for late in [redefined("busybox:3", 10), redefined("busybox:2", 11)] {
+        assert_eq!(store.job_redefine(&known, &late, at(70)).await.unwrap(), None);
+    }
+    // Another job of the name is another one.
+    let other = Job { id: "another".to_owned(), ..store.job_get(&key()).await.unwrap().unwrap() };
+    let next = other.redefined(job().definition, at(20));
+    assert_eq!(store.job_redefine(&other, &next, at(80)).await.unwrap(), None);
+    // Neither the lease nor the last run was touched.
+    assert_eq!(store.job_lease(&key(), "other", at(20), at(110)).await.unwrap(), Leased::Busy);
+    let now = store.job_get(&key()).await.unwrap().unwrap();
+    assert!(now.last_run.is_some());
+    store.job_mark_deleted(&key(), Deletion::default(), at(30), at(90)).await.unwrap();
+    let deleting = store.job_get(&key()).await.unwrap().unwrap();
+    let next = deleting.redefined(job().definition, at(40));
+    assert_eq!(store.job_redefine(&deleting, &next, at(100)).await.unwrap(), None);
 }
 
 #[tokio::test]

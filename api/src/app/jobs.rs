@@ -87,9 +87,11 @@ impl App {
         definition: JobDefinition,
         moment: Moment,
     ) -> Result<JobView> {
+        check_starts(&definition, moment)?;
         if let Some(cluster) = &definition.cluster {
             self.provisioner.check_cluster(cluster).await?;
         }
+        let name = definition.name.clone();
         let job = Job {
             id: Uuid::new_v4().to_string(),
             team,
@@ -111,8 +113,9 @@ impl App {
         };
         self.store.job_insert(&job, later(moment.now, GRACE)).await?;
         let job = self.reconcile_stored(job, moment).await;
-        // Only a deletion that came right behind can have taken it away.
-        let job = job.ok_or_else(|| Error::NotFound("the job".to_owned()))?;
+        let job = job.ok_or_else(|| {
+            Error::Conflict(format!("job `{name}` was deleted while it was being made"))
+        })?;
         Ok(self.view_with_subscriptions(job, moment).await)
     }
 
@@ -130,6 +133,10 @@ impl App {
     ) -> Result<Changed> {
         for _ in 0..WRITES_MAX {
             let known = self.store.job_get(key).await?;
+            // Of nothing there is no patch, whatever the condition (RFC 9110, section 13.2.1).
+            if known.is_none() && matches!(change, Change::Merge(_)) {
+                return Err(not_found(key));
+            }
             check(precondition, known.as_ref(), key)?;
             let changed = match (known, &change) {
                 (Some(job), change) => self.job_try_change(job, change, moment).await?,
@@ -172,6 +179,9 @@ impl App {
         let changed = if definition == job.definition {
             self.finished(job, moment).await
         } else {
+            if definition.schedule != job.definition.schedule {
+                check_starts(&definition, moment)?;
+            }
             if let Some(cluster) = &definition.cluster
                 && definition.cluster != job.definition.cluster
             {
@@ -268,8 +278,8 @@ impl App {
     }
 
     /// Sends an event through the job's failure rule to its subscribers, and answers the event's
-    /// id. Who has let a subscription run out is asked to confirm once more. Errors: `NotFound`; `Conflict` while the rule or the topic does not stand.
-    pub async fn notification_test(&self, key: &JobKey) -> Result<String> {
+    /// id and who can receive it. Who has let a subscription run out is asked to confirm once more. Errors: `NotFound`; `Conflict` while the rule or the topic does not stand.
+    pub async fn notification_test(&self, key: &JobKey) -> Result<(String, Vec<Subscription>)> {
         let job = self.existing(key).await?;
         if job.phase != Phase::Ready {
             return Err(Error::Conflict(format!(
@@ -279,7 +289,9 @@ impl App {
             )));
         }
         self.provisioner.subscribe_missing(&job, &self.deployment).await?;
-        self.provisioner.send_test(&job, &self.deployment).await
+        let event_id = self.provisioner.send_test(&job, &self.deployment).await?;
+        let subscriptions = self.provisioner.subscriptions(&job, &self.deployment).await?;
+        Ok((event_id, subscriptions))
     }
 
     pub(super) async fn existing(&self, key: &JobKey) -> Result<Job> {
@@ -307,6 +319,20 @@ impl App {
 
 fn view(job: Job, moment: Moment) -> JobView {
     JobView { next_starts: job.next_starts(moment.now, NEXT_STARTS), subscriptions: None, job }
+}
+
+/// A schedule that never starts anything is a mistake that nothing else would tell.
+///
+/// Errors: `Invalid` at `/schedule`.
+fn check_starts(definition: &JobDefinition, moment: Moment) -> Result<()> {
+    if !definition.schedule.next_starts(moment.now, moment.now, 1).is_empty() {
+        return Ok(());
+    }
+    Err(Error::Invalid(vec![Violation::new(
+        "/schedule",
+        ViolationCode::Range,
+        "never starts: no date from now on is meant by it",
+    )]))
 }
 
 /// Errors: `StaleVersion`.

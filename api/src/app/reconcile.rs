@@ -97,7 +97,7 @@ impl App {
 
     async fn apply(&self, job: &Job, moment: Moment) -> Settlement {
         let plan = plan(job, &self.deployment);
-        let report = self.provisioner.apply(&plan, &job.resources, moment.deadline).await;
+        let mut report = self.provisioner.apply(&plan, &job.resources, moment.deadline).await;
         match report.hindrance {
             None => Settlement {
                 generation: job.generation,
@@ -111,11 +111,15 @@ impl App {
             Some(mut hindrance) => {
                 // The rule is the last thing to be made to match, and this reconcile did not get
                 // there: a job that is paused must start nothing all the same.
-                if !job.definition.enabled
-                    && let Err(error) =
-                        self.provisioner.disable_schedule(job, &self.deployment).await
-                {
-                    hindrance.reason = format!("{}; and {error}", hindrance.reason);
+                if !job.definition.enabled {
+                    let disabled = self.provisioner.disable_schedule(job, &self.deployment).await;
+                    if let Err(error) = disabled {
+                        hindrance.reason = format!("{}; and {error}", hindrance.reason);
+                    }
+                    // It is not what its hash says any more.
+                    if let Some(rule) = report.resources.get_mut(&ResourceKind::ScheduleRule) {
+                        rule.applied = None;
+                    }
                 }
                 let attempts = job.attempts.saturating_add(1);
                 let (phase, longest) = if hindrance.passing {

@@ -9,6 +9,9 @@ use serde_json::{Map, Value};
 
 use super::violation::{Violation, ViolationCode, pointer_token};
 
+/// So many violations are told at most: a body can hold a hundred thousand, and an answer can't.
+pub const VIOLATIONS_MAX: usize = 100;
+
 /// The fields of one object that have not been read yet.
 pub struct Fields<'v> {
     map: Map<String, Value>,
@@ -24,7 +27,7 @@ impl<'v> Fields<'v> {
         let map = match value {
             Value::Object(map) => map,
             other => {
-                violations.push(wrong_type(&pointer, "an object", &other));
+                push(violations, wrong_type(&pointer, "an object", &other));
                 Map::new()
             }
         };
@@ -39,13 +42,13 @@ impl<'v> Fields<'v> {
     /// Records that `key` is wrong.
     pub fn violation(&mut self, key: &str, code: ViolationCode, detail: impl Into<String>) {
         let pointer = self.pointer(key);
-        self.violations.push(Violation::new(pointer, code, detail));
+        push(self.violations, Violation::new(pointer, code, detail));
     }
 
     /// Records that what stands at `path` below this object is wrong; `path` is made of reference
     /// tokens, as `command/0`.
     pub fn violation_at(&mut self, path: &str, code: ViolationCode, detail: impl Into<String>) {
-        self.violations.push(Violation::new(format!("{}/{path}", self.pointer), code, detail));
+        push(self.violations, Violation::new(format!("{}/{path}", self.pointer), code, detail));
     }
 
     /// Records that `key` is missing, unless its value was given but had the wrong type: that
@@ -53,10 +56,12 @@ impl<'v> Fields<'v> {
     pub fn required<T>(&mut self, key: &str, value: Option<T>) -> Option<T> {
         let pointer = self.pointer(key);
         let below = format!("{pointer}/");
-        let told = self
-            .violations
-            .iter()
-            .any(|known| known.pointer == pointer || known.pointer.starts_with(&below));
+        // At this field, below it, or that this is no object at all.
+        let told = self.violations.iter().any(|known| {
+            known.pointer == pointer
+                || known.pointer.starts_with(&below)
+                || (known.pointer == self.pointer && known.code == ViolationCode::Type)
+        });
         if value.is_none() && !told {
             self.violation(key, ViolationCode::Required, format!("`{key}` is required"));
         }
@@ -88,6 +93,11 @@ impl<'v> Fields<'v> {
         let value = self.value(key)?;
         match value.as_u64().and_then(|number| u32::try_from(number).ok()) {
             Some(number) => Some(number),
+            None if value.is_number() => {
+                let detail = format!("must be a whole number of 0 or more, not {value}");
+                self.violation(key, ViolationCode::Type, detail);
+                None
+            }
             None => self.wrong(key, "a whole number of 0 or more", &value),
         }
     }
@@ -100,7 +110,7 @@ impl<'v> Fields<'v> {
                 Value::String(text) => strings.push(text),
                 other => {
                     let pointer = format!("{}/{index}", self.pointer(key));
-                    self.violations.push(wrong_type(&pointer, "a string", &other));
+                    push(self.violations, wrong_type(&pointer, "a string", &other));
                     // Keeps the indices of what follows true.
                     strings.push(String::new());
                 }
@@ -123,7 +133,7 @@ impl<'v> Fields<'v> {
                 }
                 other => {
                     let pointer = format!("{}/{}", self.pointer(key), pointer_token(&name));
-                    self.violations.push(wrong_type(&pointer, "a string", &other));
+                    push(self.violations, wrong_type(&pointer, "a string", &other));
                 }
             }
         }
@@ -176,11 +186,14 @@ impl<'v> Fields<'v> {
     pub fn finish(self) {
         let known = self.known.join("`, `");
         for name in self.map.keys() {
-            self.violations.push(Violation::new(
-                format!("{}/{}", self.pointer, pointer_token(name)),
-                ViolationCode::UnknownField,
-                format!("`{name}` is not known here; known are `{known}`"),
-            ));
+            push(
+                self.violations,
+                Violation::new(
+                    format!("{}/{}", self.pointer, pointer_token(name)),
+                    ViolationCode::UnknownField,
+                    format!("`{name}` is not known here; known are `{known}`"),
+                ),
+            );
         }
     }
 
@@ -193,7 +206,7 @@ impl<'v> Fields<'v> {
 
     fn wrong<T>(&mut self, key: &str, wanted: &str, found: &Value) -> Option<T> {
         let pointer = self.pointer(key);
-        self.violations.push(wrong_type(&pointer, wanted, found));
+        push(self.violations, wrong_type(&pointer, wanted, found));
         None
     }
 }
@@ -210,6 +223,12 @@ pub fn read_object<T>(
     // What is no object at all was told; it has no unknown fields to tell.
     fields.finish();
     value
+}
+
+fn push(violations: &mut Vec<Violation>, violation: Violation) {
+    if violations.len() < VIOLATIONS_MAX {
+        violations.push(violation);
+    }
 }
 
 fn wrong_type(pointer: &str, wanted: &str, found: &Value) -> Violation {

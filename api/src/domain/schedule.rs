@@ -113,7 +113,11 @@ fn parse_rate(inner: &str) -> Result<i64, String> {
         .ok()
         .filter(|number| *number > 0 && value.bytes().all(|one| one.is_ascii_digit()))
         .ok_or_else(|| {
-            format!("the value of a rate is a whole number above 0, not `{}`", shortened(value))
+            format!(
+                "the value of a rate is a whole number from 1 to {}, not `{}`",
+                u32::MAX,
+                shortened(value)
+            )
         })?;
     let (singular, plural, minutes) = match unit {
         "minute" | "minutes" => ("minute", "minutes", 1),

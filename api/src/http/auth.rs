@@ -65,6 +65,7 @@ pub(super) async fn require_admin(
 /// case.
 fn bearer(value: &[u8]) -> Option<&[u8]> {
     let (scheme, token) = value.split_at_checked("Bearer ".len())?;
+    let token = token.trim_ascii_start();
     (scheme.eq_ignore_ascii_case(b"Bearer ") && !token.is_empty()).then_some(token)
 }
 

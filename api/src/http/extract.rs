@@ -8,8 +8,10 @@ use jiff::Timestamp;
 use serde_json::Value;
 use utoipa::IntoParams;
 
+use super::json;
 use super::problem::Problem;
 use crate::app::Precondition;
+use crate::domain::fields::VIOLATIONS_MAX;
 use crate::domain::ids::{JobKey, JobName, RunId, TeamName};
 use crate::domain::violation::{Violation, ViolationCode};
 
@@ -29,7 +31,7 @@ impl<S: Send + Sync> FromRequest<S> for JsonBody {
             ));
         }
         let bytes = body_bytes(request.into_body()).await?;
-        serde_json::from_slice(&bytes)
+        json::from_slice(&bytes)
             .map(JsonBody)
             .map_err(|error| Problem::bad_request(format!("the body is not JSON: {error}")))
     }
@@ -285,7 +287,7 @@ impl Params {
     pub(super) fn flag(&mut self, name: &'static str) -> bool {
         match self.text(name).as_deref() {
             None | Some("false") => false,
-            Some("true" | "") => true,
+            Some("true") => true,
             Some(_) => {
                 self.wrong(name, ViolationCode::Format, "must be true or false");
                 false
@@ -327,18 +329,18 @@ impl Params {
     /// Everything that was wrong, if anything was.
     pub(super) fn finish(mut self) -> Result<(), Problem> {
         let known = self.known.join("`, `");
-        for (name, _) in std::mem::take(&mut self.given) {
+        for (name, _) in std::mem::take(&mut self.given).into_iter().take(VIOLATIONS_MAX) {
             let detail = if known.is_empty() {
                 "this operation takes no parameters".to_owned()
             } else {
-                format!("is not known here; known are `{known}`")
+                format!("`{name}` is not known here; known are `{known}`")
             };
             self.wrong(&name, ViolationCode::UnknownField, detail);
         }
         if self.violations.is_empty() {
             Ok(())
         } else {
-            Err(Problem::of_violations(self.violations))
+            Err(Problem::of_parameters(self.violations))
         }
     }
 }

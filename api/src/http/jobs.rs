@@ -294,8 +294,9 @@ pub(super) async fn notification_test(
     _: NoBody,
 ) -> Result<Response, Problem> {
     params.finish()?;
-    let event_id = api.app.notification_test(&key).await?;
-    Ok((StatusCode::ACCEPTED, Json(NotificationTest { event_id })).into_response())
+    let (event_id, subscriptions) = api.app.notification_test(&key).await?;
+    let test = NotificationTest::of(event_id, &subscriptions);
+    Ok((StatusCode::ACCEPTED, Json(test)).into_response())
 }
 
 fn created(view: JobView) -> Response {

@@ -3,6 +3,7 @@
 mod auth;
 mod extract;
 mod jobs;
+mod json;
 pub mod openapi;
 mod problem;
 mod runs;
@@ -16,6 +17,7 @@ use axum::http::{HeaderValue, Method, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
+use lambda_http::RequestExt as _;
 use lambda_http::request::RequestContext;
 use tower_http::catch_panic::CatchPanicLayer;
 use tracing::Instrument as _;
@@ -55,6 +57,7 @@ pub fn router(app: App, admin_token_sha256: &str) -> Router {
         .route("/healthz", get(healthz))
         .fallback(unknown_path)
         .method_not_allowed_fallback(method_not_allowed)
+        .layer(middleware::from_fn(plain_path))
         .layer(middleware::from_fn_with_state(api.clone(), auth::require_admin))
         .layer(CatchPanicLayer::custom(|_| Problem::internal().into_response()))
         .layer(middleware::from_fn(finish))
@@ -75,6 +78,23 @@ async fn unknown_path(OriginalUri(uri): OriginalUri) -> Problem {
 
 async fn method_not_allowed(OriginalUri(uri): OriginalUri, method: Method) -> Problem {
     Problem::method_not_allowed(format!("{} does not take {method}", uri.path()))
+}
+
+/// Answers 404 for a path with anything in it that none of ours has.
+///
+/// API Gateway passes the path decoded on, and what makes a URI of it drops and resolves what it
+/// finds there (spaces at the end, `..`, control characters): a name that holds such things would
+/// reach another job than the one that was named.
+async fn plain_path(request: Request, next: Next) -> Response {
+    let path = request.uri().path();
+    // Empty where no API Gateway stands before the function.
+    let as_sent = Some(request.raw_http_path()).filter(|raw| !raw.is_empty()).unwrap_or(path);
+    let plain = as_sent.bytes().all(|one| one.is_ascii_alphanumeric() || b"/-_.".contains(&one));
+    if plain && as_sent == path {
+        next.run(request).await
+    } else {
+        Problem::not_found("there is nothing at this path").into_response()
+    }
 }
 
 /// Gives every request an id, logs it once, and completes a problem's body.

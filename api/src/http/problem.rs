@@ -6,6 +6,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::{IntoResponses, ToSchema};
 
+use crate::domain::fields::VIOLATIONS_MAX;
 use crate::domain::violation::Violation;
 use crate::error::{Error, FaultKind};
 
@@ -166,14 +167,25 @@ impl Problem {
     pub(super) fn of_violations(violations: Vec<Violation>) -> Problem {
         let in_body =
             violations.iter().any(|one| one.pointer.is_empty() || one.pointer.starts_with('/'));
-        let (status, code) = if in_body {
-            (StatusCode::UNPROCESSABLE_ENTITY, ProblemCode::Invalid)
+        if in_body {
+            Problem::listing(StatusCode::UNPROCESSABLE_ENTITY, ProblemCode::Invalid, violations)
         } else {
-            (StatusCode::BAD_REQUEST, ProblemCode::BadRequest)
-        };
+            Problem::of_parameters(violations)
+        }
+    }
+
+    /// The answer to a request whose parameters have these violations.
+    pub(super) fn of_parameters(violations: Vec<Violation>) -> Problem {
+        Problem::listing(StatusCode::BAD_REQUEST, ProblemCode::BadRequest, violations)
+    }
+
+    fn listing(status: StatusCode, code: ProblemCode, violations: Vec<Violation>) -> Problem {
         let detail = match &violations[..] {
             [one] if one.pointer.is_empty() => one.detail.clone(),
             [one] => format!("{}: {}", one.pointer, one.detail),
+            more if more.len() >= VIOLATIONS_MAX => {
+                format!("more is wrong with this request than the {} things told", more.len())
+            }
             more => format!("{} things are wrong with this request", more.len()),
         };
         let errors = violations

@@ -94,8 +94,13 @@ impl Store {
                 {
                     Ok(())
                 }
-                Some(PutItemError::ConditionalCheckFailedException(_)) => {
-                    Err(Error::AlreadyExists(format!("job `{}`", key.job)))
+                Some(PutItemError::ConditionalCheckFailedException(refused)) => {
+                    let leaving = refused.item().is_some_and(|item| item.contains_key("deletion"));
+                    Err(if leaving {
+                        Error::Conflict(format!("job `{}` is being deleted", key.job))
+                    } else {
+                        Error::AlreadyExists(format!("job `{}`", key.job))
+                    })
                 }
                 _ => Err(Error::aws("dynamodb:PutItem", error)),
             },

@@ -21,6 +21,8 @@ use aws_sdk_ecs::operation::register_task_definition::{
     RegisterTaskDefinitionInput, RegisterTaskDefinitionOutput,
 };
 use aws_sdk_ecs::operation::stop_task::{StopTaskInput, StopTaskOutput};
+use aws_sdk_ecs::operation::tag_resource::{TagResourceInput, TagResourceOutput};
+use aws_sdk_ecs::operation::untag_resource::{UntagResourceInput, UntagResourceOutput};
 use aws_sdk_ecs::types::{
     ClusterField, Failure, Tag, Task, TaskDefinitionField, TaskDefinitionStatus, TaskStopCode,
 };
@@ -112,6 +114,13 @@ impl Ecs {
             _ => Err(refusal("ClusterNotFoundException", "Cluster not found.")),
         }
     }
+
+    /// The tags of what has the ARN: only clusters are tagged after they were made.
+    fn tags(&mut self, resource_arn: Option<&str>) -> Result<&mut Tags, Refusal> {
+        self.active_cluster(resource_arn)?;
+        let name = resource_arn.unwrap().strip_prefix(&arn("ecs", "cluster/")).unwrap();
+        Ok(&mut self.clusters.get_mut(name).unwrap().tags)
+    }
 }
 
 pub(super) fn client(cloud: &Cloud) -> Client {
@@ -145,6 +154,8 @@ pub(super) fn client(cloud: &Cloud) -> Client {
             cloud.read("ecs:ListTasks", mock!(Client::list_tasks), list_tasks),
             cloud.read("ecs:DescribeTasks", mock!(Client::describe_tasks), describe_tasks,),
             cloud.write("ecs:StopTask", mock!(Client::stop_task), stop_task),
+            cloud.write("ecs:TagResource", mock!(Client::tag_resource), tag_resource),
+            cloud.write("ecs:UntagResource", mock!(Client::untag_resource), untag_resource),
         ]
     )
 }
@@ -332,4 +343,20 @@ fn stop_task(state: &mut State, input: &StopTaskInput) -> Result<StopTaskOutput,
         task.stopped_reason = input.reason().map(str::to_owned);
     }
     Ok(StopTaskOutput::builder().task(task.clone()).build())
+}
+
+/// Adds tags to those that are there.
+fn tag_resource(state: &mut State, input: &TagResourceInput) -> Result<TagResourceOutput, Refusal> {
+    state.ecs.tags(input.resource_arn())?.extend(tags_of(input.tags()));
+    Ok(TagResourceOutput::builder().build())
+}
+
+/// A key that is not there is no error.
+fn untag_resource(
+    state: &mut State,
+    input: &UntagResourceInput,
+) -> Result<UntagResourceOutput, Refusal> {
+    let tags = state.ecs.tags(input.resource_arn())?;
+    tags.retain(|key, _| !input.tag_keys().contains(key));
+    Ok(UntagResourceOutput::builder().build())
 }

@@ -12,6 +12,8 @@ use aws_sdk_eventbridge::operation::put_events::{PutEventsInput, PutEventsOutput
 use aws_sdk_eventbridge::operation::put_rule::{PutRuleInput, PutRuleOutput};
 use aws_sdk_eventbridge::operation::put_targets::{PutTargetsInput, PutTargetsOutput};
 use aws_sdk_eventbridge::operation::remove_targets::{RemoveTargetsInput, RemoveTargetsOutput};
+use aws_sdk_eventbridge::operation::tag_resource::{TagResourceInput, TagResourceOutput};
+use aws_sdk_eventbridge::operation::untag_resource::{UntagResourceInput, UntagResourceOutput};
 use aws_sdk_eventbridge::types::{
     PutEventsRequestEntry, PutEventsResultEntry, PutTargetsResultEntry, RuleState, Tag, Target,
 };
@@ -69,6 +71,10 @@ impl Events {
             )
         })
     }
+
+    fn rule_of(&mut self, arn_of_rule: Option<&str>) -> Result<&mut Rule, Refusal> {
+        self.rule(arn_of_rule.unwrap().strip_prefix(&arn("events", "rule/")))
+    }
 }
 
 pub(super) fn client(cloud: &Cloud) -> Client {
@@ -86,6 +92,8 @@ pub(super) fn client(cloud: &Cloud) -> Client {
             cloud.write("events:PutTargets", mock!(Client::put_targets), put_targets),
             cloud.write("events:RemoveTargets", mock!(Client::remove_targets), remove_targets,),
             cloud.write("events:PutEvents", mock!(Client::put_events), put_events),
+            cloud.write("events:TagResource", mock!(Client::tag_resource), tag_resource),
+            cloud.write("events:UntagResource", mock!(Client::untag_resource), untag_resource),
         ]
     )
 }
@@ -94,8 +102,7 @@ fn list_tags_for_resource(
     state: &mut State,
     input: &ListTagsForResourceInput,
 ) -> Result<ListTagsForResourceOutput, Refusal> {
-    let name = input.resource_arn().unwrap().strip_prefix(&arn("events", "rule/"));
-    let rule = state.events.rule(name)?;
+    let rule = state.events.rule_of(input.resource_arn())?;
     let tags =
         rule.tags.iter().map(|(key, value)| Tag::builder().key(key).value(value).build().unwrap());
     Ok(ListTagsForResourceOutput::builder().set_tags(Some(tags.collect())).build())
@@ -192,4 +199,22 @@ fn put_events(state: &mut State, input: &PutEventsInput) -> Result<PutEventsOutp
         answer = answer.entries(PutEventsResultEntry::builder().event_id(id).build());
     }
     Ok(answer.failed_entry_count(0).build())
+}
+
+/// Adds tags to those that are there.
+fn tag_resource(state: &mut State, input: &TagResourceInput) -> Result<TagResourceOutput, Refusal> {
+    let rule = state.events.rule_of(input.resource_arn())?;
+    let tags = input.tags().iter();
+    rule.tags.extend(tags.map(|tag| (tag.key().to_owned(), tag.value().to_owned())));
+    Ok(TagResourceOutput::builder().build())
+}
+
+/// A key that is not there is no error.
+fn untag_resource(
+    state: &mut State,
+    input: &UntagResourceInput,
+) -> Result<UntagResourceOutput, Refusal> {
+    let rule = state.events.rule_of(input.resource_arn())?;
+    rule.tags.retain(|key, _| !input.tag_keys().contains(key));
+    Ok(UntagResourceOutput::builder().build())
 }

@@ -254,11 +254,16 @@ impl<'a> Parser<'a> {
         Some(AttributeValue::N(sum.to_string()))
     }
 
-    /// What stands at a path, or a value of the request.
+    /// What stands at a path, or a value of the request; or the first of the two that is there.
     fn operand(&mut self) -> Option<AttributeValue> {
         if self.peek().is_some_and(|word| word.starts_with(':')) {
             let name = self.next().unwrap();
             return Some(self.terms.value(&name));
+        }
+        if self.peek() == Some("if_not_exists") {
+            let mut arguments = self.call(2);
+            let otherwise = arguments.pop().flatten();
+            return arguments.pop().flatten().or(otherwise);
         }
         let path = self.path();
         let mut found = self.item.get(&path[0])?;
@@ -373,6 +378,9 @@ mod tests {
         let updated = updated.unwrap();
         assert_eq!(updated["n"], number(11));
         assert_eq!(updated["k"], number(10));
+        let counted = "SET n = if_not_exists(n, :one) + :one, k = if_not_exists(k, :one) + :one";
+        let counted = terms.updated(counted, &item()).unwrap();
+        assert_eq!((&counted["n"], &counted["k"]), (&number(11), &number(2)));
         assert_eq!(updated["m"].as_m().unwrap()["id"], number(1));
         assert!(!updated.contains_key("s"));
         for wrong in ["SET none.id = :one", "SET k = none", "SET k = :one REMOVE k"] {

@@ -11,6 +11,8 @@ use aws_sdk_iam::operation::put_role_permissions_boundary::{
     PutRolePermissionsBoundaryInput, PutRolePermissionsBoundaryOutput,
 };
 use aws_sdk_iam::operation::put_role_policy::{PutRolePolicyInput, PutRolePolicyOutput};
+use aws_sdk_iam::operation::tag_role::{TagRoleInput, TagRoleOutput};
+use aws_sdk_iam::operation::untag_role::{UntagRoleInput, UntagRoleOutput};
 use aws_sdk_iam::operation::update_assume_role_policy::{
     UpdateAssumeRolePolicyInput, UpdateAssumeRolePolicyOutput,
 };
@@ -84,6 +86,8 @@ pub(super) fn client(cloud: &Cloud) -> Client {
                 mock!(Client::delete_role_policy),
                 delete_role_policy,
             ),
+            cloud.write("iam:TagRole", mock!(Client::tag_role), tag_role),
+            cloud.write("iam:UntagRole", mock!(Client::untag_role), untag_role),
         ]
     )
 }
@@ -178,4 +182,19 @@ fn delete_role_policy(
         Some(_) => Ok(DeleteRolePolicyOutput::builder().build()),
         None => Err(refusal("NoSuchEntity", "The role policy with name cannot be found.")),
     }
+}
+
+/// Adds tags to those that are there.
+fn tag_role(state: &mut State, input: &TagRoleInput) -> Result<TagRoleOutput, Refusal> {
+    let role = state.iam.role(input.role_name())?;
+    let tags = input.tags().iter();
+    role.tags.extend(tags.map(|tag| (tag.key().to_owned(), tag.value().to_owned())));
+    Ok(TagRoleOutput::builder().build())
+}
+
+/// A key that is not there is no error.
+fn untag_role(state: &mut State, input: &UntagRoleInput) -> Result<UntagRoleOutput, Refusal> {
+    let role = state.iam.role(input.role_name())?;
+    role.tags.retain(|key, _| !input.tag_keys().contains(key));
+    Ok(UntagRoleOutput::builder().build())
 }

@@ -17,6 +17,7 @@ use aws_sdk_cloudwatchlogs::operation::put_retention_policy::{
     PutRetentionPolicyInput, PutRetentionPolicyOutput,
 };
 use aws_sdk_cloudwatchlogs::operation::tag_resource::{TagResourceInput, TagResourceOutput};
+use aws_sdk_cloudwatchlogs::operation::untag_resource::{UntagResourceInput, UntagResourceOutput};
 use aws_sdk_cloudwatchlogs::types::OutputLogEvent;
 use aws_smithy_mocks::mock;
 
@@ -75,6 +76,7 @@ pub(super) fn client(cloud: &Cloud) -> Client {
                 put_retention_policy,
             ),
             cloud.write("logs:TagResource", mock!(Client::tag_resource), tag_resource),
+            cloud.write("logs:UntagResource", mock!(Client::untag_resource), untag_resource),
             cloud.read("logs:GetLogEvents", mock!(Client::get_log_events), get_log_events,),
         ]
     )
@@ -136,6 +138,17 @@ fn tag_resource(state: &mut State, input: &TagResourceInput) -> Result<TagResour
     let group = state.logs.group(input.resource_arn().unwrap().strip_prefix(&prefix))?;
     group.tags.extend(input.tags().unwrap().clone());
     Ok(TagResourceOutput::builder().build())
+}
+
+/// A key that is not there is no error.
+fn untag_resource(
+    state: &mut State,
+    input: &UntagResourceInput,
+) -> Result<UntagResourceOutput, Refusal> {
+    let prefix = arn("logs", "log-group:");
+    let group = state.logs.group(input.resource_arn().unwrap().strip_prefix(&prefix))?;
+    group.tags.retain(|key, _| !input.tag_keys().contains(key));
+    Ok(UntagResourceOutput::builder().build())
 }
 
 /// A token is `f` or `b` for its direction, the index of the event that it stands before, and what

@@ -15,6 +15,9 @@ use aws_sdk_sns::operation::set_topic_attributes::{
     SetTopicAttributesInput, SetTopicAttributesOutput,
 };
 use aws_sdk_sns::operation::subscribe::{SubscribeInput, SubscribeOutput};
+use aws_sdk_sns::operation::tag_resource::{TagResourceInput, TagResourceOutput};
+use aws_sdk_sns::operation::unsubscribe::{UnsubscribeInput, UnsubscribeOutput};
+use aws_sdk_sns::operation::untag_resource::{UntagResourceInput, UntagResourceOutput};
 use aws_sdk_sns::types::{Subscription, Tag};
 use aws_smithy_mocks::mock;
 
@@ -78,6 +81,9 @@ pub(super) fn client(cloud: &Cloud) -> Client {
                 list_subscriptions_by_topic,
             ),
             cloud.write("sns:Subscribe", mock!(Client::subscribe), subscribe),
+            cloud.write("sns:Unsubscribe", mock!(Client::unsubscribe), unsubscribe),
+            cloud.write("sns:TagResource", mock!(Client::tag_resource), tag_resource),
+            cloud.write("sns:UntagResource", mock!(Client::untag_resource), untag_resource),
         ]
     )
 }
@@ -163,4 +169,39 @@ fn subscribe(state: &mut State, input: &SubscribeInput) -> Result<SubscribeOutpu
     }
     state.sns.asked_to_confirm.push(endpoint.to_owned());
     Ok(SubscribeOutput::builder().build())
+}
+
+/// Takes the ARN of a subscription, and nothing that stands in its place.
+fn unsubscribe(state: &mut State, input: &UnsubscribeInput) -> Result<UnsubscribeOutput, Refusal> {
+    let wanted = input.subscription_arn().unwrap();
+    if !wanted.starts_with("arn:") {
+        return Err(refusal("InvalidParameter", "Invalid parameter: SubscriptionArn"));
+    }
+    let mut topics = state.sns.topics.values_mut();
+    let found = topics.find_map(|topic| {
+        let position = topic.subscriptions.iter().position(|(_, _, arn)| arn == wanted)?;
+        Some(topic.subscriptions.remove(position))
+    });
+    match found {
+        Some(_) => Ok(UnsubscribeOutput::builder().build()),
+        None => Err(refusal("NotFound", "Subscription does not exist")),
+    }
+}
+
+/// Adds tags to those that are there.
+fn tag_resource(state: &mut State, input: &TagResourceInput) -> Result<TagResourceOutput, Refusal> {
+    let topic = state.sns.topic(input.resource_arn(), "ResourceNotFound")?;
+    let tags = input.tags().iter();
+    topic.tags.extend(tags.map(|tag| (tag.key().to_owned(), tag.value().to_owned())));
+    Ok(TagResourceOutput::builder().build())
+}
+
+/// A key that is not there is no error.
+fn untag_resource(
+    state: &mut State,
+    input: &UntagResourceInput,
+) -> Result<UntagResourceOutput, Refusal> {
+    let topic = state.sns.topic(input.resource_arn(), "ResourceNotFound")?;
+    topic.tags.retain(|key, _| !input.tag_keys().contains(key));
+    Ok(UntagResourceOutput::builder().build())
 }

@@ -112,6 +112,21 @@ impl Api {
         self.post_text(path, "application/json", body.to_string()).await
     }
 
+    /// Sends a JSON body, with these headers besides.
+    pub(super) async fn send_json(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Value,
+    ) -> Answer {
+        let mut request = authorized(method, path).header(header::CONTENT_TYPE, "application/json");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        self.send(request.body(Body::from(body.to_string())).unwrap()).await
+    }
+
     pub(super) async fn post_text(&self, path: &str, kind: &str, body: String) -> Answer {
         let request = authorized("POST", path).header(header::CONTENT_TYPE, kind);
         self.send(request.body(Body::from(body)).unwrap()).await

@@ -275,7 +275,7 @@ async fn a_job_is_deleted() {
     api.call("POST", &format!("{THE_JOB}/resume")).await.problem(409, "conflict");
     let answer = api.call("POST", &format!("{THE_JOB}/notifications/test")).await;
     answer.problem(409, "conflict");
-    api.post(JOBS, definition()).await.problem(409, "already_exists");
+    api.post(JOBS, definition()).await.problem(409, "conflict");
     assert_eq!(api.get(THE_JOB).await.of_status(200)["status"]["phase"], "deleting");
 
     api.call("DELETE", &format!("{THE_JOB}?stop_tasks=true")).await.of_status(202);
@@ -292,7 +292,10 @@ async fn notifications_are_tested_through_the_bus() {
     let api = Api::with_job().await;
     let path = format!("{THE_JOB}/notifications/test");
     let answer = api.call("POST", &path).await.of_status(202);
-    assert_eq!(answer, json!({"event_id": "event-1"}));
+    // Who can receive it is told, as nothing arrives at who has not confirmed.
+    let subscription =
+        json!({"protocol": "email", "endpoint": "ops@example.com", "state": "pending"});
+    assert_eq!(answer, json!({"event_id": "event-1", "subscriptions": [subscription]}));
     {
         let state = api.cloud.state();
         let [event] = &state.events.put[..] else { panic!("one event") };

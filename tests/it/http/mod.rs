@@ -5,5 +5,6 @@ mod jobs;
 mod logs;
 mod requests;
 mod runs;
+mod update;
 
 pub(crate) use client::Api;

@@ -6,6 +6,8 @@ use axum::body::Body;
 use axum::http::{Request, header};
 use serde_json::{Value, json};
 
+use lambda_http::RequestExt as _;
+
 use super::client::{Api, JOBS, THE_JOB, TOKEN, authorized, errors};
 use crate::cloud::{Cloud, arn};
 use crate::job::definition;
@@ -18,7 +20,8 @@ async fn a_body_that_is_no_definition_is_refused() {
         let problem = api.post(JOBS, body).await.problem(422, "invalid");
         assert!(errors(&problem).contains(&(String::new(), "type".to_owned())), "{problem}");
     }
-    for text in ["", "{", "{\"name\": }", "\u{feff}{}", "{} {}"] {
+    let twice = definition().to_string().replacen('{', "{\"name\": \"other\",", 1);
+    for text in ["", "{", "{\"name\": }", "\u{feff}{}", "{} {}", &twice] {
         let answer = api.post_text(JOBS, "application/json", text.to_owned()).await;
         answer.problem(400, "bad_request");
     }
@@ -49,6 +52,74 @@ async fn a_body_has_at_most_256_kib() {
     answer.of_status(201);
 }
 
+/// What is not an object has no fields that could be missing.
+#[tokio::test]
+async fn a_body_that_is_no_object_is_told_once() {
+    let api = Api::new();
+    let problem = api.post(JOBS, json!([])).await.problem(422, "invalid");
+    assert_eq!(errors(&problem), [(String::new(), "type".to_owned())]);
+}
+
+/// A body may hold a hundred thousand mistakes; the answer stays small and comes soon.
+#[tokio::test]
+async fn of_very_many_mistakes_the_first_hundred_are_told() {
+    let api = Api::new();
+    let many = |what: Value, count: usize| Value::from(vec![what; count]);
+    let object = |count: usize| -> Value {
+        (0..count).map(|number| (format!("k{number}"), json!(1))).collect()
+    };
+    for (field, value) in [
+        ("command", many(json!(1), 100_000)),
+        ("network", json!({"subnets": many(json!(1), 100_000)})),
+        ("network", json!({"security_groups": many(json!("x"), 60_000)})),
+        ("notifications", json!({"subscribers": many(json!({}), 80_000)})),
+        ("environment", object(15_000)),
+        ("tags", object(15_000)),
+        ("network", object(15_000)),
+    ] {
+        let mut job = definition();
+        job[field] = value;
+        let started = std::time::Instant::now();
+        let answer = api.post(JOBS, job).await;
+        assert!(answer.text.len() < 100_000, "{field}: {} bytes", answer.text.len());
+        // Some 0.1 s, unoptimised; what grows with the square takes minutes.
+        assert!(started.elapsed().as_secs() < 10, "{field}: {:?}", started.elapsed());
+        let problem = answer.problem(422, "invalid");
+        assert!(problem["errors"].as_array().unwrap().len() <= 130, "{field}");
+    }
+}
+
+/// API Gateway decodes the path; what makes a URI of it drops and resolves what it finds there.
+#[tokio::test]
+async fn a_path_reaches_what_it_names_and_nothing_else() {
+    let api = Api::with_job().await;
+    for path in ["%20", "%00", "%2F..%2Fhello", "%5C", "%3f", "%0d%0a"] {
+        let path = format!("{THE_JOB}{path}");
+        api.call("GET", &path).await.problem(404, "not_found");
+        api.call("DELETE", &path).await.problem(404, "not_found");
+    }
+    for decoded in ["%20", " ", "\u{0}", "/../hello", "\\", "?x=1"] {
+        // As the runtime passes it on: the path of the event beside the URI that was made of it.
+        let mut request = authorized("DELETE", THE_JOB).body(Body::empty()).unwrap();
+        request = request.with_raw_http_path(&format!("{THE_JOB}{decoded}"));
+        api.send(request).await.problem(404, "not_found");
+    }
+    let request = authorized("GET", THE_JOB).body(Body::empty()).unwrap();
+    api.send(request.with_raw_http_path(THE_JOB)).await.of_status(200);
+}
+
+#[tokio::test]
+async fn a_schedule_that_never_starts_is_refused() {
+    let api = Api::new();
+    for schedule in ["cron(0 4 31 2 ? *)", "cron(0 4 * * ? 2020)"] {
+        let mut job = definition();
+        job["schedule"] = json!(schedule);
+        let problem = api.post(JOBS, job).await.problem(422, "invalid");
+        let expected = [("/schedule".to_owned(), "range".to_owned())];
+        assert_eq!(errors(&problem), expected, "{schedule}");
+    }
+}
+
 #[tokio::test]
 async fn a_wrong_parameter_is_refused() {
     let api = Api::with_job().await;
@@ -65,6 +136,9 @@ async fn a_wrong_parameter_is_refused() {
         ("GET", THE_JOB, "x=1", "unknown_field"),
         ("POST", &format!("{THE_JOB}/pause"), "x=1", "unknown_field"),
         ("DELETE", THE_JOB, "stop_tasks=maybe", "format"),
+        ("DELETE", THE_JOB, "stop_tasks", "format"),
+        ("DELETE", THE_JOB, "stop_tasks=", "format"),
+        ("GET", JOBS, "=1", "unknown_field"),
         ("DELETE", THE_JOB, "stop_task=true", "unknown_field"),
         ("GET", &runs, "status=broken", "not_allowed"),
         ("GET", &runs, "trigger=cron", "not_allowed"),
@@ -172,7 +246,7 @@ async fn a_method_that_a_path_does_not_take_is_refused() {
     let api = Api::with_job().await;
     for (method, path, allowed) in [
         ("PUT", JOBS.to_owned(), &["GET", "POST"][..]),
-        ("PATCH", THE_JOB.to_owned(), &["GET", "DELETE"]),
+        ("POST", THE_JOB.to_owned(), &["GET", "PUT", "PATCH", "DELETE"]),
         ("GET", format!("{THE_JOB}/pause"), &["POST"]),
         ("POST", format!("{THE_JOB}/runs"), &["GET"]),
         ("POST", "/healthz".to_owned(), &["GET"]),

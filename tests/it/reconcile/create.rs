@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use cronplane::domain::job::{Phase, ResourceState};
 use cronplane::error::Error;
+use cronplane::store::Settlement;
 use serde_json::{Value, json};
 
 use super::{all_names, names, our_tags};
@@ -177,6 +178,26 @@ async fn creating_again_is_refused_without_a_write() {
     assert_eq!(cloud.resources(), before);
 }
 
+/// What it did is not known: all is put once more, and is as it was.
+#[tokio::test]
+async fn after_a_reconciler_that_died_nothing_is_taken_for_granted() {
+    let cloud = Cloud::default();
+    let app = cloud.app();
+    create(&app, moment(0)).await.unwrap();
+    let before = cloud.resources();
+    cloud.store().job_lease(&key(), "dead", at(0), at(90)).await.unwrap();
+    cloud.state().events.rules.get_mut(BASE).unwrap().enabled = false;
+    assert_eq!(app.sweep(moment(89)).await.unwrap().jobs, 0);
+    assert_eq!(app.sweep(moment(91)).await.unwrap().jobs, 1);
+    assert_eq!(cloud.resources(), before);
+    let job = stored(&app).await.unwrap();
+    assert_eq!((job.phase, job.observed_generation, job.unsettled), (Phase::Ready, 1, 0));
+    // Once, and not again.
+    cloud.take_calls();
+    app.job_set_enabled(&key(), false, moment(100)).await.unwrap();
+    assert_eq!(cloud.take_writes(), ["events:PutRule"]);
+}
+
 #[tokio::test]
 async fn an_unchanged_job_costs_no_call() {
     let cloud = Cloud::default();
@@ -186,10 +207,19 @@ async fn an_unchanged_job_costs_no_call() {
 
     // Nothing is due.
     assert_eq!(app.sweep(moment(3600)).await.unwrap().jobs, 0);
-    // A reconciler that died with the lease makes it due.
-    let until = at(90);
+    // A reconciler that left it unfinished makes it due, whatever it had done.
     let store = cloud.store();
-    store.job_lease(&key(), "dead", at(0), until).await.unwrap();
+    store.job_lease(&key(), "hindered", at(0), at(90)).await.unwrap();
+    let settlement = Settlement {
+        generation: 1,
+        phase: Phase::Provisioning,
+        reason: None,
+        resources: stored(&app).await.unwrap().resources,
+        attempts: 1,
+        reached: false,
+        due_at: Some(at(90)),
+    };
+    store.job_settle(&key(), "hindered", &settlement).await.unwrap();
     assert_eq!(app.sweep(moment(89)).await.unwrap().jobs, 0);
     assert_eq!(app.sweep(moment(91)).await.unwrap().jobs, 1);
     let calls = cloud.take_calls();

@@ -77,7 +77,7 @@ async fn a_deletion_waits_for_running_tasks() {
         assert!(matches!(refused, Err(Error::Conflict(_))), "{refused:?}");
     }
     let refused = create(&app, moment(70)).await;
-    assert!(matches!(refused, Err(Error::AlreadyExists(_))), "{refused:?}");
+    assert!(matches!(refused, Err(Error::Conflict(_))), "{refused:?}");
 
     app.sweep(moment(200)).await.unwrap();
     assert!(stored(&app).await.is_some());

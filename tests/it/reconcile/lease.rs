@@ -48,7 +48,7 @@ async fn a_deletion_during_a_create_is_followed_by_it() {
         assert_eq!(deleting.job.phase, Phase::Deleting);
     };
     let (created, ()) = tokio::join!(create(&app, moment(0)), delete);
-    assert!(matches!(created, Err(Error::NotFound(_))), "{created:?}");
+    assert!(matches!(created, Err(Error::Conflict(_))), "{created:?}");
     assert!(stored(&app).await.is_none());
     assert_eq!(cloud.resources().len(), 1, "the log group");
 }

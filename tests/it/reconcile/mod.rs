@@ -6,6 +6,7 @@ mod lease;
 mod pause;
 mod strangers;
 mod trouble;
+mod update;
 
 use std::collections::BTreeSet;
 

@@ -21,7 +21,7 @@ async fn pause_and_resume_change_the_state_of_the_rule_and_nothing_else() {
     assert!(!paused.definition.enabled);
     assert_eq!((paused.phase, paused.generation), (Phase::Ready, 2));
     assert_eq!(paused.observed_generation, 2);
-    assert_eq!(cloud.take_writes(), ["events:PutRule", "events:PutTargets"]);
+    assert_eq!(cloud.take_writes(), ["events:PutRule"]);
     assert!(!cloud.state().events.rules[BASE].enabled);
     assert!(cloud.state().events.rules[&format!("{BASE}_failure")].enabled);
     let others = |mut all: BTreeMap<String, Standing>| {

@@ -90,43 +90,21 @@ pub(super) fn check_image(fields: &mut Fields<'_>, image: &Image) {
             "image",
             reference,
             255,
-            |text| {
-                text.starts_with(|first: char| first.is_ascii_alphanumeric())
-                    && text.bytes().all(|one| {
-                        one.is_ascii_alphanumeric()
-                            || matches!(one, b'-' | b'_' | b':' | b'.' | b'/' | b'#' | b'@')
-                    })
-            },
+            is_image_reference,
             "an image reference such as `busybox:1` or \
              `public.ecr.aws/docker/library/busybox:1`",
         ),
         Image::Repository { repository, tag } => {
             // Amazon ECR API Reference, CreateRepository and ImageIdentifier.
-            let component = |text: &str| {
-                text.bytes().all(|one| {
-                    one.is_ascii_lowercase() || one.is_ascii_digit() || b"._-".contains(&one)
-                }) && text.starts_with(|first: char| first.is_ascii_alphanumeric())
-                    && text.ends_with(|last: char| last.is_ascii_alphanumeric())
-            };
             check_form(
                 fields,
                 "image/repository",
                 repository,
                 256,
-                |text| text.split('/').all(component),
+                |text| text.split('/').all(is_path_component),
                 "the name of an ECR repository, without registry and tag",
             );
-            check_form(
-                fields,
-                "image/tag",
-                tag,
-                128,
-                |text| {
-                    text.bytes().all(|one| one.is_ascii_alphanumeric() || b"._-".contains(&one))
-                        && !text.starts_with(['.', '-'])
-                },
-                "letters, digits, `.`, `_` and `-`",
-            );
+            check_form(fields, "image/tag", tag, 128, is_tag, "letters, digits, `.`, `_` and `-`");
         }
     }
 }
@@ -238,4 +216,100 @@ pub(super) fn is_https_url(text: &str) -> bool {
         && text.chars().all(|one| one.is_ascii_graphic())
         && host
             .is_some_and(|host| !host.is_empty() && !host.starts_with(':') && !host.contains('@'))
+}
+
+/// `[host[:port]/]path[:tag][@digest]`, the grammar of the OCI distribution specification: what
+/// does not follow it is pulled by nobody.
+fn is_image_reference(text: &str) -> bool {
+    let (text, digest) = match text.split_once('@') {
+        Some((text, digest)) => (text, Some(digest)),
+        None => (text, None),
+    };
+    let good_digest = digest.is_none_or(|digest| {
+        digest.split_once(':').is_some_and(|(algorithm, hex)| {
+            is_path_component(algorithm)
+                && hex.len() >= 32
+                && hex.bytes().all(|one| one.is_ascii_digit() || (b'a'..=b'f').contains(&one))
+        })
+    });
+    // A colon behind the last slash begins the tag; one before it, the port.
+    let (name, tag) = match text.rsplit_once(':') {
+        Some((name, tag)) if !tag.contains('/') => (name, Some(tag)),
+        _ => (text, None),
+    };
+    let mut parts = name.split('/').peekable();
+    if let (Some(first), true) = (parts.peek().copied(), name.contains('/'))
+        && (first.contains(['.', ':']) || first == "localhost")
+    {
+        if !is_host(first) {
+            return false;
+        }
+        parts.next();
+    }
+    good_digest && tag.is_none_or(is_tag) && parts.all(is_path_component)
+}
+
+fn is_host(text: &str) -> bool {
+    let (host, port) = text.split_once(':').unwrap_or((text, "0"));
+    host.starts_with(|first: char| first.is_ascii_alphanumeric())
+        && host.bytes().all(|one| one.is_ascii_alphanumeric() || b".-".contains(&one))
+        && !port.is_empty()
+        && port.bytes().all(|one| one.is_ascii_digit())
+}
+
+fn is_path_component(text: &str) -> bool {
+    text.starts_with(|first: char| first.is_ascii_lowercase() || first.is_ascii_digit())
+        && text.ends_with(|last: char| last.is_ascii_lowercase() || last.is_ascii_digit())
+        && text
+            .bytes()
+            .all(|one| one.is_ascii_lowercase() || one.is_ascii_digit() || b"._-".contains(&one))
+}
+
+fn is_tag(text: &str) -> bool {
+    (1..=128).contains(&text.len())
+        && text.bytes().all(|one| one.is_ascii_alphanumeric() || b"._-".contains(&one))
+        && !text.starts_with(['.', '-'])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn images_follow_the_grammar_of_references() {
+        let digest = format!("sha256:{}", "0f".repeat(32));
+        for good in [
+            "busybox",
+            "busybox:1",
+            "library/busybox:1.37_musl",
+            "public.ecr.aws/docker/library/busybox:1",
+            "localhost/a:b",
+            "127.0.0.1:9/nothing:1",
+            "111122223333.dkr.ecr.eu-west-1.amazonaws.com/a/b-c_d:v1",
+            &format!("busybox@{digest}"),
+            &format!("example.com:443/a:1@{digest}"),
+        ] {
+            assert!(is_image_reference(good), "{good}");
+        }
+        for bad in [
+            "",
+            "busybox:",
+            "BUSYBOX:1",
+            "busybox@sha256:abc",
+            "http://x/y:1",
+            "../x:1",
+            "a//b",
+            "/a",
+            "a/",
+            "a b",
+            "a:b:c",
+            "example.com:/a",
+            "example.com:x/a",
+            ":1",
+            "a@",
+            "a#b",
+        ] {
+            assert!(!is_image_reference(bad), "{bad}");
+        }
+    }
 }

@@ -221,7 +221,7 @@ fn read_network(
         fields.violation_at(
             "network/subnets",
             Required,
-            "at least one subnet is needed: this deployment has no default",
+            "at least one subnet is needed, and this job gets none by default: name one",
         );
     }
     for (key, list, prefix, max) in [
@@ -267,6 +267,7 @@ fn read_subscribers(
             Range,
             format!("at most {SUBSCRIBERS_MAX} subscribers, not {}", given.len()),
         );
+        return Vec::new();
     }
     let mut subscribers: Vec<Subscriber> = Vec::with_capacity(given.len());
     for (index, (protocol, endpoint)) in given.into_iter().enumerate() {

@@ -276,6 +276,8 @@ pub(in crate::http) struct JobList {
 pub(in crate::http) struct NotificationTest {
     /// The event's id, which stands in the message as `event.id`.
     pub(in crate::http) event_id: String,
+    /// The job's subscribers: those that are `confirmed` receive it.
+    pub(in crate::http) subscriptions: Vec<Subscription>,
 }
 
 impl JobBody {
@@ -361,18 +363,7 @@ impl JobStatus {
 
 fn subscriptions(view: &JobView) -> Vec<Subscription> {
     match &view.subscriptions {
-        Some(known) => known
-            .iter()
-            .map(|one| Subscription {
-                protocol: Protocol::of(one.subscriber.protocol),
-                endpoint: one.subscriber.endpoint.clone(),
-                state: match one.state {
-                    job::SubscriptionState::Pending => SubscriptionState::Pending,
-                    job::SubscriptionState::Confirmed => SubscriptionState::Confirmed,
-                    job::SubscriptionState::Missing => SubscriptionState::Missing,
-                },
-            })
-            .collect(),
+        Some(known) => known.iter().map(Subscription::of).collect(),
         None => view
             .job
             .definition
@@ -384,6 +375,30 @@ fn subscriptions(view: &JobView) -> Vec<Subscription> {
                 state: SubscriptionState::Unknown,
             })
             .collect(),
+    }
+}
+
+impl Subscription {
+    fn of(known: &job::Subscription) -> Subscription {
+        Subscription {
+            protocol: Protocol::of(known.subscriber.protocol),
+            endpoint: known.subscriber.endpoint.clone(),
+            state: match known.state {
+                job::SubscriptionState::Pending => SubscriptionState::Pending,
+                job::SubscriptionState::Confirmed => SubscriptionState::Confirmed,
+                job::SubscriptionState::Missing => SubscriptionState::Missing,
+            },
+        }
+    }
+}
+
+impl NotificationTest {
+    pub(in crate::http) fn of(
+        event_id: String,
+        subscriptions: &[job::Subscription],
+    ) -> NotificationTest {
+        let subscriptions = subscriptions.iter().map(Subscription::of).collect();
+        NotificationTest { event_id, subscriptions }
     }
 }
 
