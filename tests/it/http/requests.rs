@@ -101,7 +101,7 @@ async fn a_path_reaches_what_it_names_and_nothing_else() {
     for decoded in ["%20", " ", "\u{0}", "/../hello", "\\", "?x=1"] {
         // As the runtime passes it on: the path of the event beside the URI that was made of it.
         let mut request = authorized("DELETE", THE_JOB).body(Body::empty()).unwrap();
-        request = request.with_raw_http_path(&format!("{THE_JOB}{decoded}"));
+        request = request.with_raw_http_path(format!("{THE_JOB}{decoded}"));
         api.send(request).await.problem(404, "not_found");
     }
     let request = authorized("GET", THE_JOB).body(Body::empty()).unwrap();
