@@ -404,7 +404,7 @@ def container_definition_is_kept(original, definition, *rest):
 # The end of a container's log, by its id: a task is not STOPPED before its last lines are there. AWS
 # does not promise that, but it is as good as always so, and nobody has to wait and look again.
 _log_ends: dict = {}
-_LOG_PATIENCE = 5
+_LOG_PATIENCE = 30
 
 
 @mend(ecs, "_start_awslogs_forwarder")
@@ -417,19 +417,23 @@ def log_end_is_awaited(original, container, definition, task_id):
 @mend(ecs, "_forward_awslogs")
 def whole_lines_are_logged(_original, container, config, account, region):
     """MiniStack's forwarder gives up when a container's first line takes longer than its client's time-out,
-    and cuts lines where the stream is cut."""
+    cuts lines where the stream is cut, and loses the end of a fast container's output."""
     ended = _log_ends[container.id]
     with request_scope(account, region):
         try:
             if not ecs._ensure_awslogs_stream(config):
                 return
-            output = docker.from_env(timeout=A_DAY).containers.get(container.id).logs(stream=True, follow=True)
-            rest = b""
-            for chunk in output:
+            source = docker.from_env(timeout=A_DAY).containers.get(container.id)
+            seen, rest = 0, b""
+            for chunk in source.logs(stream=True, follow=True):
+                seen += len(chunk)
                 *lines, rest = (rest + chunk).split(b"\n")
                 for line in lines:
                     _log_line(config, line)
-            _log_line(config, rest)
+            # podman ends what it is followed with when the container ends, whatever was still to come.
+            *lines, rest = (rest + source.logs()[seen:]).split(b"\n")
+            for line in (*lines, rest):
+                _log_line(config, line)
         except Exception as error:
             log.warning("the logs of container %s were cut off: %s", container.id[:12], error)
         finally:

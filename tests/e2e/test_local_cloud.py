@@ -898,6 +898,11 @@ def test_silent_container_keeps_its_log_and_lines_stay_whole(aws, silent_task):
     assert aws.log_lines(silent_task) == ["one line", "after"]
 
 
+def test_the_last_lines_of_a_fast_container_are_there(aws, cluster):
+    task = aws.until(aws.run(cluster, aws.definition("seq", "1", "9000")), "STOPPED")
+    assert aws.log_lines(task) == [str(number) for number in range(1, 9001)]
+
+
 def test_nothing_is_left_after_sigterm(docker_host, tmp_path):
     import docker
 
