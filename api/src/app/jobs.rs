@@ -69,7 +69,8 @@ impl App {
     /// Creates a job from the JSON of a request and makes AWS match, as far as there is time; what
     /// is not finished the sweeper finishes.
     ///
-    /// Errors: `Invalid`, `AlreadyExists`.
+    /// Errors: `Invalid`; `AlreadyExists`; `Conflict` while an earlier job of the name is being
+    /// deleted, or if this one was deleted before it was made.
     pub async fn job_create(
         &self,
         team: TeamName,
@@ -132,23 +133,16 @@ impl App {
         moment: Moment,
     ) -> Result<Changed> {
         for _ in 0..WRITES_MAX {
-            let known = self.store.job_get(key).await?;
-            // Of nothing there is no patch, whatever the condition (RFC 9110, section 13.2.1).
-            if known.is_none() && matches!(change, Change::Merge(_)) {
-                return Err(not_found(key));
-            }
-            check(precondition, known.as_ref(), key)?;
-            let changed = match (known, &change) {
-                (Some(job), change) => self.job_try_change(job, change, moment).await?,
+            let changed = match (self.store.job_get(key).await?, &change) {
+                (Some(job), change) => {
+                    check(precondition, Some(&job), key)?;
+                    self.job_try_change(job, change, moment).await?
+                }
+                // Of nothing there is no patch, whatever the condition (RFC 9110, section 13.2.1).
                 (None, Change::Merge(_)) => return Err(not_found(key)),
                 (None, Change::Replace(value)) => {
-                    let definition = self.read_named(key, value)?;
-                    match self.job_create_defined(key.team.clone(), definition, moment).await {
-                        Ok(view) => Some(Changed { view, created: true }),
-                        // Somebody else made it between.
-                        Err(Error::AlreadyExists(_)) => None,
-                        Err(error) => return Err(error),
-                    }
+                    check(precondition, None, key)?;
+                    self.job_try_create(key, value, moment).await?
                 }
             };
             if let Some(changed) = changed {
@@ -156,6 +150,21 @@ impl App {
             }
         }
         Err(Error::Busy(format!("job `{}`", key.job)))
+    }
+
+    /// `None` if somebody else made the job between.
+    async fn job_try_create(
+        &self,
+        key: &JobKey,
+        value: &Value,
+        moment: Moment,
+    ) -> Result<Option<Changed>> {
+        let definition = self.read_named(key, value)?;
+        match self.job_create_defined(key.team.clone(), definition, moment).await {
+            Ok(view) => Ok(Some(Changed { view, created: true })),
+            Err(Error::AlreadyExists(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// `None` if the job was changed between.
@@ -278,7 +287,9 @@ impl App {
     }
 
     /// Sends an event through the job's failure rule to its subscribers, and answers the event's
-    /// id and who can receive it. Who has let a subscription run out is asked to confirm once more. Errors: `NotFound`; `Conflict` while the rule or the topic does not stand.
+    /// id and who can receive it. Who has let a subscription run out is asked to confirm once more.
+    ///
+    /// Errors: `NotFound`; `Conflict` while the rule or the topic does not stand.
     pub async fn notification_test(&self, key: &JobKey) -> Result<(String, Vec<Subscription>)> {
         let job = self.existing(key).await?;
         if job.phase != Phase::Ready {
