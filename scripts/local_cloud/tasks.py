@@ -423,17 +423,20 @@ def whole_lines_are_logged(_original, container, config, account, region):
         try:
             if not ecs._ensure_awslogs_stream(config):
                 return
-            source = docker.from_env(timeout=A_DAY).containers.get(container.id)
-            seen, rest = 0, b""
-            for chunk in source.logs(stream=True, follow=True):
-                seen += len(chunk)
-                *lines, rest = (rest + chunk).split(b"\n")
+            source = docker.from_env(timeout=60).containers.get(container.id)
+            # Read again and again, not followed: podman loses lines of what it is followed with, in the
+            # midst of a burst and when the container ends.
+            seen, rest, running = 0, b"", True
+            while running:
+                time.sleep(0.25)
+                source.reload()
+                running = source.status not in ("exited", "stopped", "dead", "removing")
+                new = source.logs()[seen:]
+                seen += len(new)
+                *lines, rest = (rest + new).split(b"\n")
                 for line in lines:
                     _log_line(config, line)
-            # podman ends what it is followed with when the container ends, whatever was still to come.
-            *lines, rest = (rest + source.logs()[seen:]).split(b"\n")
-            for line in (*lines, rest):
-                _log_line(config, line)
+            _log_line(config, rest)
         except Exception as error:
             log.warning("the logs of container %s were cut off: %s", container.id[:12], error)
         finally:
