@@ -174,11 +174,7 @@ fn ecr_repository(context: &Context<'_>) -> Option<String> {
 
 impl Role {
     fn tag_list(&self) -> Result<Vec<Tag>> {
-        self.tags
-            .map(|key, value| Tag::builder().key(key).value(value).build())
-            .into_iter()
-            .collect::<std::result::Result<_, _>>()
-            .map_err(|error| Error::Internal(error.to_string()))
+        self.tags.try_map(|key, value| Tag::builder().key(key).value(value).build())
     }
 
     /// Whether the role is there and ours; `NotOurs` if it is somebody else's.

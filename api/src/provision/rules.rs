@@ -76,11 +76,7 @@ impl Rule {
     }
 
     fn tag_list(&self) -> Result<Vec<Tag>> {
-        self.tags
-            .map(|key, value| Tag::builder().key(key).value(value).build())
-            .into_iter()
-            .collect::<std::result::Result<_, _>>()
-            .map_err(|error| Error::Internal(error.to_string()))
+        self.tags.try_map(|key, value| Tag::builder().key(key).value(value).build())
     }
 
     /// Whether the rule was there before.

@@ -1,10 +1,12 @@
 //! The tags that say whose a resource is.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Display;
 
 use crate::domain::deployment::Deployment;
 use crate::domain::ids::JobKey;
 use crate::domain::job::{MANAGED_BY_TAG, MANAGED_TAG_PREFIX};
+use crate::error::{Error, Result};
 
 const MANAGED_BY: &str = "cronplane";
 
@@ -37,6 +39,18 @@ impl Tags {
     /// Every tag, made into a service's own type.
     pub(super) fn map<T>(&self, make: impl Fn(&str, &str) -> T) -> Vec<T> {
         self.all.iter().map(|(key, value)| make(key, value)).collect()
+    }
+
+    /// Every tag, made into a service's own type whose builder can refuse.
+    pub(super) fn try_map<T, E: Display>(
+        &self,
+        make: impl Fn(&str, &str) -> std::result::Result<T, E>,
+    ) -> Result<Vec<T>> {
+        self.all
+            .iter()
+            .map(|(key, value)| make(key, value))
+            .collect::<std::result::Result<_, _>>()
+            .map_err(|error| Error::Internal(error.to_string()))
     }
 
     /// The keys that earlier definitions had and that are to be taken off; `None` if there are none.

@@ -159,12 +159,7 @@ impl Topic {
     }
 
     async fn put_topic(&self, clients: &Clients) -> Result<()> {
-        let tags: std::result::Result<Vec<Tag>, _> = self
-            .tags
-            .map(|key, value| Tag::builder().key(key).value(value).build())
-            .into_iter()
-            .collect();
-        let tags = tags.map_err(|error| Error::Internal(error.to_string()))?;
+        let tags = self.tags.try_map(|key, value| Tag::builder().key(key).value(value).build())?;
         if self.is_there(clients).await? {
             clients
                 .sns
