@@ -95,6 +95,7 @@ impl Config {
                 boundary_arn: required("CRONPLANE_BOUNDARY_ARN")?,
                 dead_letter_queue_arn: required("CRONPLANE_SCHEDULE_DLQ_ARN")?,
                 passable_roles: list("CRONPLANE_PASSABLE_ROLES"),
+                readable_secrets: list("CRONPLANE_READABLE_SECRETS"),
                 history_days,
             },
             table: required("CRONPLANE_TABLE")?,
@@ -115,6 +116,7 @@ mod tests {
             "CRONPLANE_ADMIN_TOKEN_SHA256" => return Some("0f".repeat(32)),
             "CRONPLANE_PUBLIC_URL" => "https://api.example.com/",
             "CRONPLANE_PASSABLE_ROLES" | "CRONPLANE_DEFAULT_SECURITY_GROUPS" => "",
+            "CRONPLANE_READABLE_SECRETS" => "arn:a:*,arn:b",
             "CRONPLANE_HISTORY_DAYS" => return None,
             _ => "x",
         };
@@ -127,6 +129,7 @@ mod tests {
         assert_eq!(config.deployment.default_network.subnets, ["subnet-a", "subnet-b"]);
         assert!(config.deployment.default_network.assign_public_ip);
         assert!(config.deployment.passable_roles.is_empty());
+        assert_eq!(config.deployment.readable_secrets, ["arn:a:*", "arn:b"]);
         assert_eq!(config.deployment.public_url, "https://api.example.com");
         assert_eq!(config.deployment.history_days, 400);
     }

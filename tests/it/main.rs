@@ -6,6 +6,7 @@
 )]
 
 mod cloud;
+mod containers;
 mod job;
 mod task;
 

@@ -5,11 +5,14 @@ use std::path::PathBuf;
 
 use axum::body::Body;
 use axum::http::{Request, header};
-use cronplane::domain::job::{JobDefinition, Phase, Protocol, ResourceKind, ResourceState};
+use cronplane::domain::job::{
+    Architecture, Capacity, JobDefinition, Phase, Protocol, ResourceKind, ResourceState,
+};
 use cronplane::domain::run::{RunStatus, Trigger};
 use cronplane::domain::violation::ViolationCode;
 use serde_json::{Value, json};
 
+use crate::cloud::deployment;
 use crate::http::Api;
 use crate::task::state;
 
@@ -102,7 +105,7 @@ fn every_operation_is_described() {
 #[test]
 fn a_request_has_the_fields_that_are_read_and_an_answer_shows_them_all() {
     let document = document();
-    let read: BTreeSet<&str> = JobDefinition::field_names().into_iter().collect();
+    let read: BTreeSet<&str> = JobDefinition::field_names(&deployment()).into_iter().collect();
     assert_eq!(properties(&document, "JobRequest"), read);
     let shown = properties(&document, "JobBody");
     assert!(shown.is_superset(&read), "{:?}", read.difference(&shown));
@@ -126,8 +129,11 @@ fn the_lists_of_the_document_are_those_of_the_domain() {
     assert_eq!(values(&document, "RunStatus"), statuses);
     let phases = [Phase::Provisioning, Phase::Ready, Phase::Failed, Phase::Deleting];
     assert_eq!(values(&document, "Phase"), phases.map(Phase::as_str).into());
-    let protocols = [Protocol::Email, Protocol::Https];
+    let protocols = [Protocol::Email, Protocol::Https, Protocol::Sqs, Protocol::Lambda];
     assert_eq!(values(&document, "Protocol"), protocols.map(Protocol::as_str).into());
+    let architectures = Architecture::ALL.map(Architecture::as_str);
+    assert_eq!(values(&document, "Architecture"), architectures.into());
+    assert_eq!(values(&document, "Capacity"), Capacity::ALL.map(Capacity::as_str).into());
     let codes = BTreeSet::from([
         "bad_request",
         "invalid",
@@ -214,7 +220,9 @@ fn difference(document: &Value, schema: &Value, value: &Value, at: &str) -> Opti
                     difference(document, any, one, &format!("{at}/{name}"))
                 });
             };
-            if let Some(missing) = properties.keys().find(|name| !map.contains_key(*name)) {
+            let required = schema["required"].as_array().into_iter().flatten();
+            let mut required = required.map(|name| name.as_str().unwrap());
+            if let Some(missing) = required.find(|name| !map.contains_key(*name)) {
                 return Some(format!("{at}: {missing} is missing"));
             }
             map.iter().find_map(|(name, one)| match properties.get(name) {
@@ -237,6 +245,11 @@ async fn answers_are_as_they_are_described() {
     let api = Api::with_job().await;
     let job = "/v1/teams/platform/jobs/nightly-report";
     check("JobBody", &api.get(job).await.json());
+    let mut everything = crate::containers::everything();
+    everything["name"] = json!("everything");
+    let answer = api.post("/v1/teams/platform/jobs", everything).await;
+    assert_eq!(answer.status, 201, "{}", answer.text);
+    check("JobBody", &answer.json());
     for (id, seconds, status) in [("0a", 0, "STOPPED"), ("0b", 60, "PENDING")] {
         api.ingest(&state(id, seconds, status, 7)).await;
     }

@@ -108,6 +108,8 @@ async fn every_change(cloud: &Cloud, app: &App) {
     let changed = patch(app, change, moment(4001)).await.unwrap();
     assert_eq!(changed.view.job.phase, Phase::Ready);
     put(app, definition(), moment(4001)).await.unwrap();
+    cloud.state().ecs.clusters.get_mut(BASE).unwrap().capacity_providers.clear();
+    patch(app, json!({"capacity": "spot"}), moment(4001)).await.unwrap();
 }
 
 #[tokio::test]

@@ -90,7 +90,7 @@ impl App {
     ) -> Result<JobView> {
         check_starts(&definition, moment)?;
         if let Some(cluster) = &definition.cluster {
-            self.provisioner.check_cluster(cluster).await?;
+            self.provisioner.check_cluster(cluster, definition.capacity).await?;
         }
         let name = definition.name.clone();
         let job = Job {
@@ -192,9 +192,10 @@ impl App {
                 check_starts(&definition, moment)?;
             }
             if let Some(cluster) = &definition.cluster
-                && definition.cluster != job.definition.cluster
+                && (definition.cluster != job.definition.cluster
+                    || definition.capacity != job.definition.capacity)
             {
-                self.provisioner.check_cluster(cluster).await?;
+                self.provisioner.check_cluster(cluster, definition.capacity).await?;
             }
             let next = job.redefined(definition, moment.now);
             let due_at = later(moment.now, GRACE);

@@ -22,6 +22,9 @@ pub struct Deployment {
     /// Which existing roles a job may name as its task role: ARNs, in which `*` stands for
     /// anything.
     pub passable_roles: Vec<String>,
+    /// Which secrets and parameters a job may hand to its containers: ARNs, in which `*` stands for
+    /// anything.
+    pub readable_secrets: Vec<String>,
     /// Days that a run stays in the history.
     pub history_days: u32,
 }
@@ -39,6 +42,11 @@ impl Deployment {
     /// Whether the stack may pass the role `arn` to a task.
     pub fn may_pass(&self, arn: &str) -> bool {
         self.passable_roles.iter().any(|pattern| matches_pattern(pattern, arn))
+    }
+
+    /// Whether a job may hand the secret `arn` to its containers.
+    pub fn may_read_secret(&self, arn: &str) -> bool {
+        self.readable_secrets.iter().any(|pattern| matches_pattern(pattern, arn))
     }
 
     /// `arn:<partition>:<service>:<region>:<account>:<resource>`.
@@ -98,6 +106,7 @@ pub(crate) fn for_tests() -> Deployment {
         boundary_arn: "arn:aws:iam::111122223333:policy/boundary".to_owned(),
         dead_letter_queue_arn: "arn:aws:sqs:eu-west-1:111122223333:dlq".to_owned(),
         passable_roles: vec!["arn:aws:iam::111122223333:role/app-*".to_owned()],
+        readable_secrets: vec!["*:secret:app/*".to_owned(), "*:parameter/app/*".to_owned()],
         history_days: 400,
     }
 }

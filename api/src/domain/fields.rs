@@ -74,6 +74,13 @@ impl<'v> Fields<'v> {
         self.map.remove(key).filter(|value| !value.is_null())
     }
 
+    /// A field that others know and that is not taken here, with the reason.
+    pub fn refuse(&mut self, key: &str, why: &str) {
+        if self.map.remove(key).is_some_and(|value| !value.is_null()) {
+            self.violation(key, ViolationCode::NotAllowed, format!("is not taken: {why}"));
+        }
+    }
+
     pub fn string(&mut self, key: &'static str) -> Option<String> {
         match self.value(key)? {
             Value::String(text) => Some(text),
@@ -100,6 +107,25 @@ impl<'v> Fields<'v> {
             }
             None => self.wrong(key, "a whole number of 0 or more", &value),
         }
+    }
+
+    /// Whole numbers of 0 or more.
+    pub fn integers(&mut self, key: &'static str) -> Option<Vec<u32>> {
+        let values = self.array(key, "an array of whole numbers")?;
+        let mut integers = Vec::with_capacity(values.len());
+        for (index, value) in values.into_iter().enumerate() {
+            match value.as_u64().and_then(|number| u32::try_from(number).ok()) {
+                Some(number) => integers.push(number),
+                None => {
+                    let pointer = format!("{}/{index}", self.pointer(key));
+                    push(
+                        self.violations,
+                        wrong_type(&pointer, "a whole number of 0 or more", &value),
+                    );
+                }
+            }
+        }
+        Some(integers)
     }
 
     pub fn strings(&mut self, key: &'static str) -> Option<Vec<String>> {

@@ -1,17 +1,28 @@
 //! A job: what a team wants to run on a schedule.
 
 mod bounds;
+mod container;
 mod definition;
 mod read;
+mod secrets;
+mod volumes;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-pub use definition::{
-    Image, JobDefinition, MANAGED_BY_TAG, MANAGED_TAG_PREFIX, Protocol, Subscriber,
+pub use container::{
+    Capabilities, ContainerSettings, Dependency, DependencyCondition, HealthCheck, LinuxParameters,
+    LogOptions, MountPoint, PortMapping, RepositoryCredentials, RestartPolicy, Secret, Sidecar,
+    SystemControl, TransportProtocol, Ulimit, Variable,
 };
+pub use definition::{
+    Architecture, Capacity, Image, JobDefinition, MANAGED_BY_TAG, MANAGED_TAG_PREFIX, Protocol,
+    Subscriber,
+};
+pub use secrets::{SecretStore, secret_resources};
+pub use volumes::{Efs, Volume};
 
 use super::ids::{JobKey, TeamName};
 use super::run::LastRun;

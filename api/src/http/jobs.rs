@@ -1,6 +1,7 @@
 //! `/teams/{team}/jobs`
 
 mod body;
+mod container;
 
 use axum::Json;
 use axum::extract::State;

@@ -5,14 +5,24 @@ use aws_sdk_ecs::types::{ClusterField, Tag};
 
 use super::tags::Tags;
 use super::{Changed, Clients, Context, Made, Resource};
-use crate::domain::job::ResourceKind;
+use crate::domain::job::{Capacity, ResourceKind};
 use crate::error::{Error, Result, says};
 
 /// What DescribeClusters says of a cluster that can run tasks.
 const ACTIVE: &str = "ACTIVE";
 
+/// The capacity providers of Fargate. Amazon ECS Developer Guide, "Amazon ECS clusters for
+/// Fargate": every cluster can have them, and tasks that name none need none.
+pub(crate) const FARGATE_SPOT: &str = "FARGATE_SPOT";
+const PROVIDERS: [&str; 2] = ["FARGATE", FARGATE_SPOT];
+
+/// The parts that can be applied on their own.
+const CLUSTER: usize = 0;
+const CAPACITY: usize = 1;
+
 pub(super) struct Cluster {
     name: String,
+    wants_spot: bool,
     /// A cluster that the job names was made by others: it is only looked for.
     named: bool,
     tags: Tags,
@@ -22,6 +32,7 @@ impl Cluster {
     pub(super) fn of(context: &Context<'_>) -> Cluster {
         Cluster {
             name: context.cluster_name().to_owned(),
+            wants_spot: context.job.definition.capacity.wants_spot(),
             named: context.job.definition.cluster.is_some(),
             tags: context.tags.clone(),
         }
@@ -33,6 +44,7 @@ impl Cluster {
             context.job.definition.cluster.is_some() && context.job.past_clusters.contains(&None);
         left.then(|| Cluster {
             name: context.names.base.clone(),
+            wants_spot: false,
             named: false,
             tags: context.tags.clone(),
         })
@@ -64,6 +76,21 @@ impl Cluster {
         Ok(())
     }
 
+    /// Gives a cluster that has lost them its capacity providers back.
+    async fn put_providers(&self, clients: &Clients) -> Result<()> {
+        clients
+            .ecs
+            .put_cluster_capacity_providers()
+            .cluster(&self.name)
+            .set_capacity_providers(Some(PROVIDERS.map(str::to_owned).to_vec()))
+            // Each task says what it wants.
+            .set_default_capacity_provider_strategy(Some(Vec::new()))
+            .send()
+            .await
+            .map(drop)
+            .map_err(|error| Error::aws("ecs:PutClusterCapacityProviders", error))
+    }
+
     fn owns(&self, cluster: &aws_sdk_ecs::types::Cluster) -> bool {
         self.tags.own(cluster.tags().iter().map(|tag| (tag.key(), tag.value())))
     }
@@ -76,16 +103,33 @@ impl Resource for Cluster {
     }
 
     fn wanted(&self, _: &Made) -> Vec<String> {
-        vec![format!("{} {} {:?}", self.name, self.named, self.tags.as_map())]
+        vec![
+            format!("{} {} {:?}", self.name, self.named, self.tags.as_map()),
+            format!("spot {}", self.wants_spot),
+        ]
     }
 
-    async fn ensure(&self, clients: &Clients, _: &Made, _: &Changed) -> Result<String> {
+    async fn ensure(&self, clients: &Clients, _: &Made, changed: &Changed) -> Result<String> {
         let no_arn = || Error::Internal(format!("ECS told no ARN of cluster {}", self.name));
         match active(clients, &self.name).await? {
-            Some(cluster) if self.named => cluster.cluster_arn.ok_or_else(no_arn),
+            Some(cluster) if self.named => {
+                if self.wants_spot && !has_spot(&cluster) {
+                    return Err(Error::Conflict(format!(
+                        "the ECS cluster `{}` does not have the capacity provider {FARGATE_SPOT}",
+                        self.name
+                    )));
+                }
+                cluster.cluster_arn.ok_or_else(no_arn)
+            }
             Some(cluster) if self.owns(&cluster) => {
+                let lacks_spot = self.wants_spot && !has_spot(&cluster);
                 let arn = cluster.cluster_arn.ok_or_else(no_arn)?;
-                self.tag(clients, &arn).await?;
+                if changed.part(CLUSTER) {
+                    self.tag(clients, &arn).await?;
+                }
+                if changed.part(CAPACITY) && lacks_spot {
+                    self.put_providers(clients).await?;
+                }
                 Ok(arn)
             }
             Some(_) => Err(Error::NotOurs(format!("ECS cluster `{}`", self.name))),
@@ -97,6 +141,7 @@ impl Resource for Cluster {
                     .ecs
                     .create_cluster()
                     .cluster_name(&self.name)
+                    .set_capacity_providers(Some(PROVIDERS.map(str::to_owned).to_vec()))
                     .set_tags(Some(self.tag_list()))
                     .send()
                     .await
@@ -126,9 +171,26 @@ impl Resource for Cluster {
     }
 }
 
-/// Whether the cluster `name` exists and can run tasks.
-pub(super) async fn is_active(clients: &Clients, name: &str) -> Result<bool> {
-    Ok(active(clients, name).await?.is_some())
+/// Whether a job can run in a cluster.
+pub(super) enum Fit {
+    Fits,
+    /// There is no such cluster, or it is being deleted.
+    Missing,
+    /// It has no Fargate Spot, and the job wants that.
+    NoSpot,
+}
+
+/// Whether the cluster `name` exists and has what `capacity` takes.
+pub(super) async fn fits(clients: &Clients, name: &str, capacity: Capacity) -> Result<Fit> {
+    Ok(match active(clients, name).await? {
+        None => Fit::Missing,
+        Some(cluster) if capacity.wants_spot() && !has_spot(&cluster) => Fit::NoSpot,
+        Some(_) => Fit::Fits,
+    })
+}
+
+fn has_spot(cluster: &aws_sdk_ecs::types::Cluster) -> bool {
+    cluster.capacity_providers().iter().any(|provider| provider == FARGATE_SPOT)
 }
 
 /// A cluster that was deleted stays visible as INACTIVE for a while.

@@ -1,6 +1,8 @@
 //! The two roles of a job: the one with which ECS starts its task, and the one with which
 //! EventBridge runs it.
 
+use std::collections::BTreeSet;
+
 use async_trait::async_trait;
 use aws_sdk_iam::types::Tag;
 use serde_json::{Value, json};
@@ -8,7 +10,8 @@ use serde_json::{Value, json};
 use super::names::ROLE_PATH;
 use super::tags::Tags;
 use super::{Changed, Clients, Context, Made, Resource, to_remove};
-use crate::domain::job::{Image, ResourceKind};
+use crate::domain::deployment::Deployment;
+use crate::domain::job::{ResourceKind, SecretStore, secret_resources};
 use crate::error::{Error, Result, says};
 
 /// Name of the one inline policy of each role.
@@ -22,6 +25,8 @@ pub(super) struct Role {
     boundary_arn: String,
     trust: Value,
     policy: Value,
+    /// The role that the job names instead: it is only used.
+    named: Option<String>,
     tags: Tags,
 }
 
@@ -36,7 +41,10 @@ pub(super) fn execution_role(context: &Context<'_>) -> Role {
         "Action": ["logs:CreateLogStream", "logs:PutLogEvents"],
         "Resource": log_streams,
     })];
-    if let Some(repository) = ecr_repository(context) {
+    let images = context.job.definition.images(deployment);
+    let repositories: BTreeSet<String> =
+        images.iter().filter_map(|image| ecr_repository(image, deployment)).collect();
+    if !repositories.is_empty() {
         // The token is for the registry: IAM has no narrower resource for it.
         statements.push(json!({
             "Sid": "LogInToRegistry",
@@ -52,10 +60,11 @@ pub(super) fn execution_role(context: &Context<'_>) -> Role {
                 "ecr:BatchGetImage",
                 "ecr:GetDownloadUrlForLayer",
             ],
-            "Resource": repository,
+            "Resource": repositories,
         }));
     }
-    role(
+    statements.extend(secret_statements(context));
+    let role = role(
         context,
         ResourceKind::ExecutionRole,
         &context.names.execution_role,
@@ -72,14 +81,53 @@ pub(super) fn execution_role(context: &Context<'_>) -> Role {
             },
         }),
         statements,
-    )
+    );
+    Role { named: context.job.definition.execution_role.clone(), ..role }
+}
+
+/// Leave to fetch the job's secrets, each by its ARN, and to decrypt those and nothing else: the key
+/// is not known, but a store names the secret in the encryption context whatever key it uses.
+///
+/// AWS Secrets Manager User Guide, "Secret encryption and decryption"; AWS Systems Manager User
+/// Guide, "AWS KMS encryption for AWS Systems Manager Parameter Store SecureString parameters".
+fn secret_statements(context: &Context<'_>) -> Vec<Value> {
+    let deployment = context.deployment;
+    let mut statements = Vec::new();
+    for (store, arns) in secret_resources(context.job.definition.secret_references()) {
+        let (sid, action, service, key) = match store {
+            SecretStore::SecretsManager => {
+                ("Secrets", "secretsmanager:GetSecretValue", "secretsmanager", "SecretARN")
+            }
+            SecretStore::ParameterStore => {
+                ("Parameters", "ssm:GetParameters", "ssm", "PARAMETER_ARN")
+            }
+        };
+        statements.push(json!({
+            "Sid": sid,
+            "Effect": "Allow",
+            "Action": action,
+            "Resource": arns,
+        }));
+        statements.push(json!({
+            "Sid": format!("Decrypt{sid}"),
+            "Effect": "Allow",
+            "Action": "kms:Decrypt",
+            "Resource": deployment.arn("kms", "key/*"),
+            "Condition": {"StringEquals": {
+                "kms:ViaService":
+                    format!("{service}.{}.{}", deployment.region, deployment.url_suffix),
+                format!("kms:EncryptionContext:{key}"): arns,
+            }},
+        }));
+    }
+    statements
 }
 
 /// The events role: runs this job's task definition in its cluster, and nothing else.
 pub(super) fn events_role(context: &Context<'_>) -> Role {
     let deployment = context.deployment;
     let family = &context.names.base;
-    let mut passed = vec![context.role_arn(&context.names.execution_role)];
+    let mut passed = vec![context.execution_role_arn()];
     passed.extend(context.job.definition.task_role.clone());
     role(
         context,
@@ -141,35 +189,26 @@ fn role(
         boundary_arn: context.deployment.boundary_arn.clone(),
         trust: json!({"Version": "2012-10-17", "Statement": [trust]}),
         policy: json!({"Version": "2012-10-17", "Statement": statements}),
+        named: None,
         tags: context.tags.clone(),
     }
 }
 
-/// The ARN of the ECR repository that the image is in, if it is in one.
-fn ecr_repository(context: &Context<'_>) -> Option<String> {
-    let deployment = context.deployment;
-    match &context.job.definition.image {
-        Image::Repository { repository, .. } => {
-            Some(deployment.arn("ecr", &format!("repository/{repository}")))
-        }
-        // `<account>.dkr.ecr[-fips].<region>.amazonaws.com/<repository>[:<tag>|@<digest>]`, or the
-        // dual-stack `<account>.dkr-ecr[-fips].<region>.on.aws/...`: Amazon ECR User Guide,
-        // "Private registry in Amazon ECR".
-        Image::Reference(reference) => {
-            let (registry, path) = reference.split_once('/')?;
-            let labels: Vec<&str> = registry.split('.').collect();
-            let (account, region) = match labels[..] {
-                [account, "dkr", "ecr" | "ecr-fips", region, ..] => (account, region),
-                [account, "dkr-ecr" | "dkr-ecr-fips", region, "on", "aws"] => (account, region),
-                _ => return None,
-            };
-            let repository = path.split(['@', ':']).next()?;
-            Some(format!(
-                "arn:{}:ecr:{region}:{account}:repository/{repository}",
-                deployment.partition
-            ))
-        }
-    }
+/// The ARN of the ECR repository that `image` is in, if it is in one.
+///
+/// `<account>.dkr.ecr[-fips].<region>.amazonaws.com/<repository>[:<tag>|@<digest>]`, or the
+/// dual-stack `<account>.dkr-ecr[-fips].<region>.on.aws/...`: Amazon ECR User Guide, "Private
+/// registry in Amazon ECR".
+fn ecr_repository(image: &str, deployment: &Deployment) -> Option<String> {
+    let (registry, path) = image.split_once('/')?;
+    let labels: Vec<&str> = registry.split('.').collect();
+    let (account, region) = match labels[..] {
+        [account, "dkr", "ecr" | "ecr-fips", region, ..] => (account, region),
+        [account, "dkr-ecr" | "dkr-ecr-fips", region, "on", "aws"] => (account, region),
+        _ => return None,
+    };
+    let repository = path.split(['@', ':']).next()?;
+    Some(format!("arn:{}:ecr:{region}:{account}:repository/{repository}", deployment.partition))
 }
 
 impl Role {
@@ -266,12 +305,20 @@ impl Resource for Role {
     }
 
     fn wanted(&self, _: &Made) -> Vec<String> {
+        if let Some(named) = &self.named {
+            return vec![named.clone()];
+        }
         let role =
             format!("{} {} {} {:?}", self.arn, self.boundary_arn, self.trust, self.tags.as_map());
         vec![role, self.policy.to_string()]
     }
 
     async fn ensure(&self, clients: &Clients, _: &Made, changed: &Changed) -> Result<String> {
+        if let Some(named) = &self.named {
+            // The job's own role, should it have had one, stays until the job goes: tasks of before
+            // write their logs with it.
+            return Ok(named.clone());
+        }
         if changed.part(ROLE) {
             self.put_role(clients).await?;
         }

@@ -5,6 +5,7 @@
 //! and [`Provisioner::remove`] take them away. All are safe to repeat, to run twice at once and to stop anywhere.
 
 mod cluster;
+mod containers;
 mod failure_rule;
 mod iam;
 mod log_group;
@@ -23,7 +24,9 @@ use futures::future::join_all;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::domain::deployment::Deployment;
-use crate::domain::job::{Job, ResourceKind, ResourceState, ResourceStatus, Subscription};
+use crate::domain::job::{
+    Capacity, Job, ResourceKind, ResourceState, ResourceStatus, Subscription,
+};
 use crate::domain::violation::{Violation, ViolationCode};
 use crate::error::{AwsFault, Error, Result};
 
@@ -171,6 +174,12 @@ impl<'a> Context<'a> {
             self.deployment.account,
             names::ROLE_PATH
         )
+    }
+
+    /// The role with which ECS starts the containers: the one that the job names, or its own.
+    fn execution_role_arn(&self) -> String {
+        let named = self.job.definition.execution_role.clone();
+        named.unwrap_or_else(|| self.role_arn(&self.names.execution_role))
     }
 
     fn rule_arn(&self, name: &str) -> String {
@@ -390,18 +399,24 @@ impl Provisioner {
         topic::Topic::of(&Context::of(job, deployment)).subscribe_missing(&self.clients).await
     }
 
-    /// The cluster that a definition names must exist.
+    /// The cluster that a definition names must exist, and have the capacity that the job wants.
     ///
-    /// Errors: `Invalid` at `/cluster`.
-    pub async fn check_cluster(&self, name: &str) -> Result<()> {
-        if cluster::is_active(&self.clients, name).await? {
-            return Ok(());
-        }
-        Err(Error::Invalid(vec![Violation::new(
-            "/cluster",
-            ViolationCode::DoesNotExist,
-            format!("there is no active ECS cluster `{name}` in this account and region"),
-        )]))
+    /// Errors: `Invalid` at `/cluster` or `/capacity`.
+    pub async fn check_cluster(&self, name: &str, capacity: Capacity) -> Result<()> {
+        let (pointer, code, detail) = match cluster::fits(&self.clients, name, capacity).await? {
+            cluster::Fit::Fits => return Ok(()),
+            cluster::Fit::Missing => (
+                "/cluster",
+                ViolationCode::DoesNotExist,
+                format!("there is no active ECS cluster `{name}` in this account and region"),
+            ),
+            cluster::Fit::NoSpot => (
+                "/capacity",
+                ViolationCode::NotAllowed,
+                format!("the cluster `{name}` does not have the capacity provider FARGATE_SPOT"),
+            ),
+        };
+        Err(Error::Invalid(vec![Violation::new(pointer, code, detail)]))
     }
 
     /// The subscriptions of the job's topic, as SNS knows them now.

@@ -2,16 +2,17 @@
 
 use async_trait::async_trait;
 use aws_sdk_eventbridge::types::{
-    AssignPublicIp, AwsVpcConfiguration, EcsParameters, InputTransformer, LaunchType,
-    NetworkConfiguration, PropagateTags, Target,
+    AssignPublicIp, AwsVpcConfiguration, CapacityProviderStrategyItem, EcsParameters,
+    InputTransformer, LaunchType, NetworkConfiguration, PropagateTags, Target,
 };
 use serde_json::json;
 
+use super::cluster::FARGATE_SPOT;
 use super::names::TARGET_ID;
 use super::rules::{Rule, RuleTrigger, dead_letters, retry_policy};
 use super::{Changed, Clients, Context, Made, Resource};
 use crate::domain::deployment::Network;
-use crate::domain::job::ResourceKind;
+use crate::domain::job::{Capacity, ResourceKind};
 use crate::domain::task::{MAIN_CONTAINER, SCHEDULED_TIME};
 use crate::error::{Error, Result};
 
@@ -24,6 +25,10 @@ pub(super) struct ScheduleRule {
     cluster_arn: String,
     role_arn: String,
     network: Network,
+    capacity: Capacity,
+    platform_version: String,
+    enable_execute_command: bool,
+    enable_ecs_managed_tags: bool,
     family: String,
     dead_letter_queue_arn: String,
 }
@@ -46,6 +51,10 @@ impl ScheduleRule {
             cluster_arn: context.cluster_arn(),
             role_arn: context.role_arn(&context.names.events_role),
             network: definition.network.clone(),
+            capacity: definition.capacity,
+            platform_version: definition.platform_version.clone(),
+            enable_execute_command: definition.enable_execute_command,
+            enable_ecs_managed_tags: definition.enable_ecs_managed_tags,
             family: context.names.base.clone(),
             dead_letter_queue_arn: context.deployment.dead_letter_queue_arn.clone(),
         }
@@ -85,15 +94,28 @@ impl ScheduleRule {
         let ecs = EcsParameters::builder()
             .task_definition_arn(task_definition_arn)
             .task_count(1)
-            .launch_type(LaunchType::Fargate)
+            .platform_version(&self.platform_version)
+            .enable_execute_command(self.enable_execute_command)
+            .enable_ecs_managed_tags(self.enable_ecs_managed_tags)
             .group(format!("family:{}", self.family))
             .network_configuration(
                 NetworkConfiguration::builder().awsvpc_configuration(network).build(),
             )
             // The tags of the task definition say whose the task is.
-            .propagate_tags(PropagateTags::TaskDefinition)
-            .build()
-            .map_err(invalid)?;
+            .propagate_tags(PropagateTags::TaskDefinition);
+        // A launch type and a strategy exclude each other.
+        let ecs = if self.capacity.wants_spot() {
+            ecs.capacity_provider_strategy(
+                CapacityProviderStrategyItem::builder()
+                    .capacity_provider(FARGATE_SPOT)
+                    .weight(1)
+                    .build()
+                    .map_err(invalid)?,
+            )
+        } else {
+            ecs.launch_type(LaunchType::Fargate)
+        };
+        let ecs = ecs.build().map_err(invalid)?;
         Target::builder()
             .id(TARGET_ID)
             .arn(&self.cluster_arn)
@@ -121,10 +143,14 @@ impl Resource for ScheduleRule {
 
     fn wanted(&self, made: &Made) -> Vec<String> {
         let target = format!(
-            "{} {} {:?} {} {}",
+            "{} {} {:?} {:?} {} {} {} {} {}",
             self.cluster_arn,
             self.role_arn,
             self.network,
+            self.capacity.wants_spot(),
+            self.platform_version,
+            self.enable_execute_command,
+            self.enable_ecs_managed_tags,
             self.dead_letter_queue_arn,
             made.arn(ResourceKind::TaskDefinition).unwrap_or_default(),
         );

@@ -3,16 +3,16 @@
 use async_trait::async_trait;
 use aws_sdk_ecs::error::ProvideErrorMetadata as _;
 use aws_sdk_ecs::types::{
-    Compatibility, ContainerDefinition, KeyValuePair, LogConfiguration, LogDriver, NetworkMode,
-    Tag, TaskDefinitionField, TaskDefinitionStatus,
+    Compatibility, CpuArchitecture, EphemeralStorage, NetworkMode, OsFamily, RuntimePlatform, Tag,
+    TaskDefinitionField, TaskDefinitionStatus,
 };
 use serde_json::{Value, json};
 
-use super::names::{LOG_STREAM_PREFIX, hex_sha256};
+use super::containers::{Logs, containers, volumes};
+use super::names::hex_sha256;
 use super::tags::Tags;
 use super::{Changed, Clients, Context, Made, Resource};
-use crate::domain::job::{JobDefinition, MANAGED_TAG_PREFIX, ResourceKind};
-use crate::domain::task::MAIN_CONTAINER;
+use crate::domain::job::{Architecture, JobDefinition, MANAGED_TAG_PREFIX, ResourceKind};
 use crate::error::{Error, FaultKind, Result, says};
 
 pub(super) struct TaskDefinition {
@@ -31,7 +31,7 @@ impl TaskDefinition {
             family: context.names.base.clone(),
             image: context.job.definition.image.reference(context.deployment),
             definition: context.job.definition.clone(),
-            execution_role_arn: context.role_arn(&context.names.execution_role),
+            execution_role_arn: context.execution_role_arn(),
             log_group: context.names.log_group.clone(),
             region: context.deployment.region.clone(),
             tags: context.tags.clone(),
@@ -46,9 +46,18 @@ impl TaskDefinition {
             "image": self.image,
             "command": self.definition.command,
             "entry_point": self.definition.entry_point,
+            "working_directory": self.definition.working_directory,
             "environment": self.definition.environment,
+            "secrets": self.definition.secrets,
             "cpu": self.definition.size.cpu,
             "memory": self.definition.size.memory,
+            "architecture": self.definition.architecture,
+            "ephemeral_storage": self.definition.ephemeral_storage_gib,
+            "volumes": self.definition.volumes,
+            "stop_timeout": self.definition.stop_timeout_seconds,
+            "health_check": self.definition.health_check,
+            "extra": self.definition.extra_container_definition,
+            "sidecars": self.definition.sidecars,
             "task_role": self.definition.task_role,
             "execution_role": self.execution_role_arn,
             "log_group": self.log_group,
@@ -58,31 +67,6 @@ impl TaskDefinition {
 
     fn content_tag() -> String {
         format!("{MANAGED_TAG_PREFIX}content")
-    }
-
-    fn container(&self) -> Result<ContainerDefinition> {
-        let logs = LogConfiguration::builder()
-            .log_driver(LogDriver::Awslogs)
-            .options("awslogs-region", &self.region)
-            .options("awslogs-group", &self.log_group)
-            .options("awslogs-stream-prefix", LOG_STREAM_PREFIX)
-            .build()
-            .map_err(|error| Error::Internal(error.to_string()))?;
-        let environment = self
-            .definition
-            .environment
-            .iter()
-            .map(|(name, value)| KeyValuePair::builder().name(name).value(value).build())
-            .collect();
-        Ok(ContainerDefinition::builder()
-            .name(MAIN_CONTAINER)
-            .image(&self.image)
-            .essential(true)
-            .set_command(self.definition.command.clone())
-            .set_entry_point(self.definition.entry_point.clone())
-            .set_environment(Some(environment))
-            .log_configuration(logs)
-            .build())
     }
 
     /// The newest active revision and whether its content is the wanted one; `None` if the family
@@ -139,6 +123,17 @@ impl TaskDefinition {
         let content = hex_sha256(self.content().to_string().as_bytes());
         let mut tags = self.tags.map(|key, value| Tag::builder().key(key).value(value).build());
         tags.push(Tag::builder().key(Self::content_tag()).value(content).build());
+        let logs = Logs { region: &self.region, group: &self.log_group };
+        let platform = RuntimePlatform::builder()
+            .operating_system_family(OsFamily::Linux)
+            .cpu_architecture(match self.definition.architecture {
+                Architecture::X86_64 => CpuArchitecture::X8664,
+                Architecture::Arm64 => CpuArchitecture::Arm64,
+            })
+            .build();
+        let storage = self.definition.ephemeral_storage_gib.map(|gib| {
+            EphemeralStorage::builder().size_in_gib(i32::try_from(gib).unwrap_or(i32::MAX)).build()
+        });
         let answer = clients
             .ecs
             .register_task_definition()
@@ -149,7 +144,10 @@ impl TaskDefinition {
             .memory(self.definition.size.memory.to_string())
             .execution_role_arn(&self.execution_role_arn)
             .set_task_role_arn(self.definition.task_role.clone())
-            .container_definitions(self.container()?)
+            .runtime_platform(platform)
+            .set_ephemeral_storage(storage)
+            .set_container_definitions(Some(containers(&self.definition, &self.image, &logs)?))
+            .set_volumes(Some(volumes(&self.definition)?).filter(|volumes| !volumes.is_empty()))
             .set_tags(Some(tags))
             .send()
             .await

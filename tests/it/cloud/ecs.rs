@@ -17,6 +17,9 @@ use aws_sdk_ecs::operation::list_task_definitions::{
     ListTaskDefinitionsInput, ListTaskDefinitionsOutput,
 };
 use aws_sdk_ecs::operation::list_tasks::{ListTasksInput, ListTasksOutput};
+use aws_sdk_ecs::operation::put_cluster_capacity_providers::{
+    PutClusterCapacityProvidersInput, PutClusterCapacityProvidersOutput,
+};
 use aws_sdk_ecs::operation::register_task_definition::{
     RegisterTaskDefinitionInput, RegisterTaskDefinitionOutput,
 };
@@ -45,6 +48,7 @@ pub(crate) struct Ecs {
 pub(crate) struct Cluster {
     /// A cluster that was deleted can be described for a while.
     pub(crate) deleted: bool,
+    pub(crate) capacity_providers: Vec<String>,
     pub(crate) tags: Tags,
 }
 
@@ -130,6 +134,11 @@ pub(super) fn client(cloud: &Cloud) -> Client {
             cloud
                 .read("ecs:DescribeClusters", mock!(Client::describe_clusters), describe_clusters,),
             cloud.write("ecs:CreateCluster", mock!(Client::create_cluster), create_cluster,),
+            cloud.write(
+                "ecs:PutClusterCapacityProviders",
+                mock!(Client::put_cluster_capacity_providers),
+                put_cluster_capacity_providers,
+            ),
             cloud.write("ecs:DeleteCluster", mock!(Client::delete_cluster), delete_cluster,),
             cloud.write(
                 "ecs:RegisterTaskDefinition",
@@ -179,6 +188,7 @@ fn described(
         .cluster_name(name)
         .cluster_arn(arn("ecs", &format!("cluster/{name}")))
         .status(if cluster.deleted { "INACTIVE" } else { "ACTIVE" })
+        .set_capacity_providers(Some(cluster.capacity_providers.clone()))
         .set_tags(with_tags.then(|| tag_list(&cluster.tags)))
 }
 
@@ -205,11 +215,25 @@ fn create_cluster(
     let name = input.cluster_name().unwrap();
     let clusters = &mut state.ecs.clusters;
     if clusters.get(name).is_none_or(|cluster| cluster.deleted) {
-        let cluster = Cluster { deleted: false, tags: tags_of(input.tags()) };
+        let cluster = Cluster {
+            deleted: false,
+            capacity_providers: input.capacity_providers().to_vec(),
+            tags: tags_of(input.tags()),
+        };
         clusters.insert(name.to_owned(), cluster);
     }
     let cluster = &clusters[name];
     Ok(CreateClusterOutput::builder().cluster(described(name, cluster, true).build()).build())
+}
+
+fn put_cluster_capacity_providers(
+    state: &mut State,
+    input: &PutClusterCapacityProvidersInput,
+) -> Result<PutClusterCapacityProvidersOutput, Refusal> {
+    state.ecs.active_cluster(input.cluster())?;
+    let cluster = state.ecs.clusters.get_mut(input.cluster().unwrap()).unwrap();
+    cluster.capacity_providers = input.capacity_providers().to_vec();
+    Ok(PutClusterCapacityProvidersOutput::builder().build())
 }
 
 fn delete_cluster(

@@ -57,6 +57,10 @@ pub(crate) fn deployment() -> Deployment {
         boundary_arn: format!("arn:aws:iam::{ACCOUNT}:policy/boundary"),
         dead_letter_queue_arn: arn("sqs", "schedule-dead-letters"),
         passable_roles: vec![format!("arn:aws:iam::{ACCOUNT}:role/app-*")],
+        readable_secrets: vec![
+            arn("secretsmanager", "secret:app/*"),
+            arn("ssm", "parameter/app/*"),
+        ],
         history_days: 400,
     }
 }

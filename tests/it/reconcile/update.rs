@@ -8,7 +8,7 @@ use cronplane::error::Error;
 use serde_json::{Value, json};
 
 use super::{ROLE_DELAY, all_names, names, our_tags};
-use crate::cloud::{Cloud, Cluster, Effect, Standing, Tags, TargetRefusal, arn};
+use crate::cloud::{Cloud, Cluster, Effect, Standing, Tags, TargetRefusal, arn, deployment};
 use crate::job::{
     BASE, ROLE_BASE, create, definition, delete, key, moment, patch, put, short_moment, stored,
     sweep_for_an_hour, team,
@@ -20,7 +20,9 @@ const LOG_GROUP: &str = "log group /cronplane/cronplane/platform/nightly-report"
 /// A cloud with a cluster that jobs can name.
 fn cloud_with_shared() -> Cloud {
     let cloud = Cloud::default();
-    cloud.state().ecs.clusters.insert("shared".to_owned(), Cluster::default());
+    let capacity_providers = vec!["FARGATE".to_owned(), "FARGATE_SPOT".to_owned()];
+    let shared = Cluster { capacity_providers, ..Cluster::default() };
+    cloud.state().ecs.clusters.insert("shared".to_owned(), shared);
     cloud
 }
 
@@ -113,12 +115,26 @@ async fn the_same_definition_again_writes_nothing() {
         "image": {"repository": "terraform-drift", "tag": "1.0.0"},
         "command": ["sh", "-c", "true"],
         "entry_point": ["/init"],
+        "working_directory": "/srv",
         "environment": {"MODE": "full"},
+        "secrets": {"TOKEN": arn("ssm", "parameter/app/token")},
         "cpu": 512,
         "memory": 1024,
+        "architecture": "arm64",
+        "ephemeral_storage_gib": 50,
+        "volumes": [{"name": "data", "mount_path": "/data", "efs": {"file_system_id": "fs-01234567"}}],
+        "stop_timeout_seconds": 60,
+        "health_check": {"command": ["CMD", "true"], "start_period_seconds": 5},
+        "extra_container_definition": {"user": "1000", "linuxParameters": {"initProcessEnabled": true}},
+        "sidecars": [{"name": "proxy", "image": "envoy:1", "cpu": 64, "environment": [{"name": "A", "value": "b"}]}],
         "network": {"subnets": ["subnet-0f"], "assign_public_ip": false},
+        "capacity": "spot_with_fallback",
+        "platform_version": "1.4.0",
+        "enable_execute_command": true,
+        "enable_ecs_managed_tags": true,
         "cluster": "shared",
         "task_role": "arn:aws:iam::111122223333:role/app-report",
+        "execution_role": "arn:aws:iam::111122223333:role/app-execution",
         "schedule": "cron(0 4 * * ? *)",
         "enabled": false,
         "log_retention_days": 7,
@@ -126,7 +142,7 @@ async fn the_same_definition_again_writes_nothing() {
         "notifications": {"subscribers": [{"protocol": "email", "endpoint": "ops@example.com"}]},
     });
     let named = |field: &&str| everything.get(*field).is_none();
-    assert_eq!(JobDefinition::field_names().iter().find(|field| named(field)), None);
+    assert_eq!(JobDefinition::field_names(&deployment()).iter().find(|field| named(field)), None);
     for wanted in [definition(), everything] {
         let cloud = cloud_with_shared();
         let app = cloud.app();
@@ -162,7 +178,45 @@ async fn a_field_reaches_its_resources_and_no_others() {
     let repository = json!({"repository": "terraform-drift", "tag": "1.0.0"});
     let network = json!({"subnets": ["subnet-0f"]});
     let role = json!("arn:aws:iam::111122223333:role/app-report");
-    let fields: [(&str, Value, &[&str], &[&str]); 16] = [
+    let of_target: &[&str] = &["events:PutTargets"];
+    let with_policy = ["ecs:RegisterTaskDefinition", "events:PutTargets", "iam:PutRolePolicy"];
+    let fields: [(&str, Value, &[&str], &[&str]); 32] = [
+        ("working_directory", json!("/srv"), &of_task, &task_and_rule),
+        (
+            "secrets",
+            json!({"TOKEN": arn("ssm", "parameter/app/token")}),
+            &with_policy,
+            &[&execution_role, &revision, &schedule_rule],
+        ),
+        ("architecture", json!("arm64"), &of_task, &task_and_rule),
+        ("ephemeral_storage_gib", json!(21), &of_task, &task_and_rule),
+        ("volumes", json!([{"name": "scratch"}]), &of_task, &task_and_rule),
+        ("stop_timeout_seconds", json!(2), &of_task, &task_and_rule),
+        ("health_check", json!({"command": ["CMD", "true"]}), &of_task, &task_and_rule),
+        ("extra_container_definition", json!({"user": "1"}), &of_task, &task_and_rule),
+        ("sidecars", json!([{"name": "a", "image": "b"}]), &of_task, &task_and_rule),
+        (
+            "sidecars",
+            json!([{"name": "a", "image": "111122223333.dkr.ecr.us-west-2.amazonaws.com/proxy:1"}]),
+            &with_policy,
+            &[&execution_role, &revision, &schedule_rule],
+        ),
+        ("capacity", json!("spot"), of_target, &[&schedule_rule]),
+        ("platform_version", json!("1.4.0"), of_target, &[&schedule_rule]),
+        (
+            "enable_execute_command",
+            json!(true),
+            &with_policy,
+            &[&events_role, &revision, &schedule_rule],
+        ),
+        ("enable_ecs_managed_tags", json!(true), of_target, &[&schedule_rule]),
+        (
+            "execution_role",
+            json!("arn:aws:iam::111122223333:role/app-execution"),
+            &with_policy,
+            &[&events_role, &revision, &schedule_rule],
+        ),
+        ("capacity", json!("spot_with_fallback"), of_target, &[&schedule_rule]),
         ("description", json!("Says hello"), &["events:PutRule"], &[&schedule_rule]),
         ("image", json!("busybox:2"), &of_task, &task_and_rule),
         (
@@ -199,7 +253,7 @@ async fn a_field_reaches_its_resources_and_no_others() {
     // The name stays, and tags have a test of their own.
     let mut tested: BTreeSet<&str> = fields.iter().map(|(field, ..)| *field).collect();
     tested.extend(["name", "tags"]);
-    assert_eq!(tested, JobDefinition::field_names().into_iter().collect());
+    assert_eq!(tested, JobDefinition::field_names(&deployment()).into_iter().collect());
 
     for (field, value, writes, resources) in fields {
         let cloud = cloud_with_shared();
@@ -211,6 +265,9 @@ async fn a_field_reaches_its_resources_and_no_others() {
         let mut change = json!({field: value});
         if field == "cpu" {
             change["memory"] = json!(1024);
+        }
+        if field == "enable_execute_command" {
+            change["task_role"] = json!("arn:aws:iam::111122223333:role/app-report");
         }
         let job = patch(&app, change, moment(100)).await.unwrap().view.job;
         assert_eq!((job.phase, job.observed_generation), (Phase::Ready, 2), "{field}");

@@ -30,6 +30,8 @@ pub(super) const SUBNETS_MAX: usize = 16;
 pub(super) const SECURITY_GROUPS_MAX: usize = 5;
 /// Each one is a call when the job is made: this many fit well into one request.
 pub(super) const SUBSCRIBERS_MAX: usize = 20;
+/// GiB. Amazon ECS API Reference, EphemeralStorage, `sizeInGiB`; 20 are there anyway.
+pub(super) const EPHEMERAL_STORAGE_GIB: (u32, u32) = (21, 200);
 
 /// The value, or a violation at `key` with what the error says.
 pub(super) fn checked<T>(
@@ -112,25 +114,35 @@ pub(super) fn check_image(fields: &mut Fields<'_>, image: &Image) {
 pub(super) fn check_environment(fields: &mut Fields<'_>, environment: &BTreeMap<String, String>) {
     for (name, value) in environment {
         let key = format!("environment/{}", pointer_token(name));
-        if name == SCHEDULED_TIME {
-            fields.violation_at(
-                &key,
-                NotAllowed,
-                format!("`{SCHEDULED_TIME}` is set by Cronplane, to the start that was scheduled"),
-            );
-        }
-        if name.is_empty() || name.contains('=') || name.chars().any(char::is_control) {
-            fields.violation_at(
-                &key,
-                Format,
-                "the name of a variable is not empty and holds neither `=` nor control characters",
-            );
-        }
+        check_main_variable(fields, &key, name);
         check_printable(fields, &key, value);
     }
 }
 
-pub(super) fn check_task_role(fields: &mut Fields<'_>, role: &str, deployment: &Deployment) {
+/// A variable of the main container, in which Cronplane sets one itself.
+pub(super) fn check_main_variable(fields: &mut Fields<'_>, key: &str, name: &str) {
+    if name == SCHEDULED_TIME {
+        fields.violation_at(
+            key,
+            NotAllowed,
+            format!("`{SCHEDULED_TIME}` is set by Cronplane, to the start that was scheduled"),
+        );
+    }
+    check_variable_name(fields, key, name);
+}
+
+pub(super) fn check_variable_name(fields: &mut Fields<'_>, key: &str, name: &str) {
+    if name.is_empty() || name.contains('=') || name.chars().any(char::is_control) {
+        fields.violation_at(
+            key,
+            Format,
+            "the name of a variable is not empty and holds neither `=` nor control characters",
+        );
+    }
+}
+
+/// A role that the task runs as, or is started with, is one that the deployment may pass.
+pub(super) fn check_role(fields: &mut Fields<'_>, key: &str, role: &str, deployment: &Deployment) {
     let prefix = format!("arn:{}:iam::{}:role/", deployment.partition, deployment.account);
     let is_role = role.strip_prefix(&prefix).is_some_and(|name| {
         (1..=576).contains(&name.len())
@@ -138,13 +150,13 @@ pub(super) fn check_task_role(fields: &mut Fields<'_>, role: &str, deployment: &
     });
     if !is_role {
         fields.violation_at(
-            "task_role",
+            key,
             Format,
             format!("must be the ARN of a role of this account: `{prefix}<name>`"),
         );
     } else if !deployment.may_pass(role) {
         fields.violation_at(
-            "task_role",
+            key,
             NotAllowed,
             "this deployment may not pass that role: its administrator has to add it to the \
              stack's parameter PassableRoles",
@@ -206,6 +218,32 @@ pub(super) fn is_email(text: &str) -> bool {
         })
 }
 
+/// The ARN of an SQS queue or of a Lambda function, of whatever account.
+///
+/// Amazon SNS API Reference, Subscribe, `Endpoint`. A FIFO queue can't subscribe to a topic of ours.
+pub(super) fn is_endpoint_arn(text: &str, service: &str, deployment: &Deployment) -> bool {
+    let parts: Vec<&str> = text.split(':').collect();
+    let ["arn", partition, of, region, account, rest @ ..] = &parts[..] else {
+        return false;
+    };
+    let name = |text: &str| {
+        (1..=140).contains(&text.len())
+            && text.bytes().all(|one| one.is_ascii_alphanumeric() || b"-_".contains(&one))
+    };
+    let alias = |text: &str| text == "$LATEST" || name(text);
+    *partition == deployment.partition
+        && *of == service
+        && name(region)
+        && account.len() == 12
+        && account.bytes().all(|one| one.is_ascii_digit())
+        && match (service, rest) {
+            ("sqs", [queue]) => name(queue),
+            ("lambda", ["function", function]) => name(function),
+            ("lambda", ["function", function, qualifier]) => name(function) && alias(qualifier),
+            _ => false,
+        }
+}
+
 /// SNS shows the password of a URL as `****`, so that a subscription could not be told from another,
 /// and an answer of ours would show it: URLs that hold one are not taken.
 pub(super) fn is_https_url(text: &str) -> bool {
@@ -220,7 +258,7 @@ pub(super) fn is_https_url(text: &str) -> bool {
 
 /// `[host[:port]/]path[:tag][@digest]`, the grammar of the OCI distribution specification: what
 /// does not follow it is pulled by nobody.
-fn is_image_reference(text: &str) -> bool {
+pub(super) fn is_image_reference(text: &str) -> bool {
     let (text, digest) = match text.split_once('@') {
         Some((text, digest)) => (text, Some(digest)),
         None => (text, None),

@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::bounds::CONTAINER_BYTES_MAX;
-use super::read::{read_definition, read_unchecked};
+use super::container::{ContainerSettings, HealthCheck, Sidecar};
+use super::read::read_definition;
+use super::volumes::Volume;
 use crate::domain::deployment::{Deployment, Network};
 use crate::domain::fargate_size::FargateSize;
 use crate::domain::fields::{Fields, read_object};
@@ -32,22 +34,115 @@ pub struct JobDefinition {
     pub command: Option<Vec<String>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub entry_point: Option<Vec<String>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub working_directory: Option<String>,
     pub environment: BTreeMap<String, String>,
+    /// Variables whose values ECS fetches at each start: ARNs, as ECS's `valueFrom` takes them.
+    #[serde(default)]
+    pub secrets: BTreeMap<String, String>,
     #[serde(flatten)]
     pub size: FargateSize,
+    #[serde(default)]
+    pub architecture: Architecture,
+    /// GiB of the task's own storage; `None` for the 20 that every task has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ephemeral_storage_gib: Option<u32>,
+    #[serde(default)]
+    pub volumes: Vec<Volume>,
+    /// Seconds from the request to stop until the kill; `None` for ECS's default of 30.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop_timeout_seconds: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health_check: Option<HealthCheck>,
+    /// What the main container is given besides.
+    #[serde(default)]
+    pub extra_container_definition: ContainerSettings,
+    #[serde(default)]
+    pub sidecars: Vec<Sidecar>,
     pub network: Network,
+    #[serde(default)]
+    pub capacity: Capacity,
+    /// `LATEST`, or the number of a Fargate platform version.
+    #[serde(default = "latest")]
+    pub platform_version: String,
+    /// Whether somebody may open a shell in a running task.
+    #[serde(default)]
+    pub enable_execute_command: bool,
+    /// Whether ECS adds tags of its own, such as the cluster's name.
+    #[serde(default)]
+    pub enable_ecs_managed_tags: bool,
     /// An existing cluster; without it the job gets one of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cluster: Option<String>,
     /// ARN of the role that the job's own code has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub task_role: Option<String>,
+    /// ARN of an existing role with which ECS starts the containers; without it the job gets one of
+    /// its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub execution_role: Option<String>,
     pub schedule: Schedule,
     /// Whether the schedule starts tasks.
     pub enabled: bool,
     pub log_retention_days: u32,
     pub tags: BTreeMap<String, String>,
     pub subscribers: Vec<Subscriber>,
+}
+
+fn latest() -> String {
+    LATEST.to_owned()
+}
+
+/// The newest platform version, whichever it is when a task starts.
+pub(super) const LATEST: &str = "LATEST";
+
+/// The processor that the image is built for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Architecture {
+    #[default]
+    X86_64,
+    Arm64,
+}
+
+impl Architecture {
+    pub const ALL: [Architecture; 2] = [Architecture::X86_64, Architecture::Arm64];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Architecture::X86_64 => "x86_64",
+            Architecture::Arm64 => "arm64",
+        }
+    }
+}
+
+/// What Fargate capacity the tasks take.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Capacity {
+    #[default]
+    OnDemand,
+    /// Spare capacity, for less: AWS may take it back with two minutes' notice, or have none.
+    Spot,
+    /// Spot, and on demand for a start for which there is no Spot capacity.
+    SpotWithFallback,
+}
+
+impl Capacity {
+    pub const ALL: [Capacity; 3] = [Capacity::OnDemand, Capacity::Spot, Capacity::SpotWithFallback];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Capacity::OnDemand => "on_demand",
+            Capacity::Spot => "spot",
+            Capacity::SpotWithFallback => "spot_with_fallback",
+        }
+    }
+
+    /// Whether the cluster must have Fargate Spot.
+    pub fn wants_spot(self) -> bool {
+        self != Capacity::OnDemand
+    }
 }
 
 /// Where the image comes from.
@@ -77,7 +172,7 @@ impl Image {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Subscriber {
     pub protocol: Protocol,
-    /// An address, or an `https://` URL.
+    /// An address, an `https://` URL, or the ARN of a queue or a function.
     pub endpoint: String,
 }
 
@@ -86,6 +181,8 @@ pub struct Subscriber {
 pub enum Protocol {
     Email,
     Https,
+    Sqs,
+    Lambda,
 }
 
 impl Protocol {
@@ -94,6 +191,8 @@ impl Protocol {
         match self {
             Protocol::Email => "email",
             Protocol::Https => "https",
+            Protocol::Sqs => "sqs",
+            Protocol::Lambda => "lambda",
         }
     }
 }
@@ -117,8 +216,8 @@ impl JobDefinition {
                         "",
                         Range,
                         format!(
-                            "image, command, entry_point and environment take {size} bytes \
-                             together; a task definition has room for {CONTAINER_BYTES_MAX}"
+                            "the containers take {size} bytes together; a task definition has \
+                             room for {CONTAINER_BYTES_MAX}"
                         ),
                     )]);
                 }
@@ -150,12 +249,32 @@ impl JobDefinition {
             "image": self.image,
             "command": self.command,
             "entry_point": self.entry_point,
+            "working_directory": self.working_directory,
             "environment": self.environment,
+            "secrets": self.secrets,
             "cpu": self.size.cpu,
             "memory": self.size.memory,
+            "architecture": self.architecture,
+            "ephemeral_storage_gib": self.ephemeral_storage_gib,
+            "volumes": self.volumes,
+            "stop_timeout_seconds": self.stop_timeout_seconds,
+            "health_check": self.health_check.as_ref().map(|check| json!({
+                "command": check.command,
+                "interval_seconds": check.interval,
+                "timeout_seconds": check.timeout,
+                "retries": check.retries,
+                "start_period_seconds": check.start_period,
+            })),
+            "extra_container_definition": self.extra_container_definition,
+            "sidecars": self.sidecars,
             "network": self.network,
+            "capacity": self.capacity,
+            "platform_version": self.platform_version,
+            "enable_execute_command": self.enable_execute_command,
+            "enable_ecs_managed_tags": self.enable_ecs_managed_tags,
             "cluster": self.cluster,
             "task_role": self.task_role,
+            "execution_role": self.execution_role,
             "schedule": self.schedule,
             "enabled": self.enabled,
             "log_retention_days": self.log_retention_days,
@@ -165,11 +284,29 @@ impl JobDefinition {
     }
 
     /// The names of the fields that [`JobDefinition::read`] knows.
-    pub fn field_names() -> Vec<&'static str> {
+    pub fn field_names(deployment: &Deployment) -> Vec<&'static str> {
         let mut violations = Vec::new();
         let mut fields = Fields::of(Value::Null, String::new(), &mut violations);
-        read_unchecked(&mut fields);
+        read_definition(&mut fields, deployment);
         fields.known().to_vec()
+    }
+
+    /// The references of every secret that a container of the job is given.
+    pub fn secret_references(&self) -> impl Iterator<Item = &str> {
+        let settings =
+            self.sidecars.iter().map(|one| &one.settings).chain([&self.extra_container_definition]);
+        let credentials = settings.filter_map(|settings| {
+            Some(settings.repository_credentials.as_ref()?.credentials_parameter.as_str())
+        });
+        let of_sidecars =
+            self.sidecars.iter().flat_map(|one| &one.secrets).map(|one| one.value_from.as_str());
+        self.secrets.values().map(String::as_str).chain(of_sidecars).chain(credentials)
+    }
+
+    /// The images of every container of the job, the main one's first.
+    pub fn images(&self, deployment: &Deployment) -> Vec<String> {
+        let sidecars = self.sidecars.iter().map(|one| one.image.clone());
+        std::iter::once(self.image.reference(deployment)).chain(sidecars).collect()
     }
 
     fn container_bytes(&self) -> usize {
@@ -180,6 +317,11 @@ impl JobDefinition {
             "environment": self.environment.iter()
                 .map(|(name, value)| json!({"name": name, "value": value}))
                 .collect::<Vec<_>>(),
+            "secrets": self.secrets,
+            "healthCheck": self.health_check,
+            "more": self.extra_container_definition,
+            "sidecars": self.sidecars,
+            "volumes": self.volumes,
         });
         container.to_string().len()
     }

@@ -5,11 +5,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use super::bounds::{
-    DESCRIPTION_MAX, IMAGE_MAX, RETENTION_DAYS, SECURITY_GROUPS_MAX, SUBNETS_MAX, SUBSCRIBERS_MAX,
-    check_environment, check_form, check_image, check_printable, check_tags, check_task_role,
-    check_text, checked, is_cluster_name, is_email, is_https_url,
+    DESCRIPTION_MAX, EPHEMERAL_STORAGE_GIB, IMAGE_MAX, RETENTION_DAYS, SECURITY_GROUPS_MAX,
+    SUBNETS_MAX, SUBSCRIBERS_MAX, check_environment, check_form, check_image, check_printable,
+    check_role, check_tags, check_text, checked, is_cluster_name, is_email, is_endpoint_arn,
+    is_https_url,
 };
-use super::definition::{Image, JobDefinition, Protocol, Subscriber};
+use super::container::{
+    Containers, HealthCheckKeys, SIDECARS_MAX, Sidecar, TIMEOUT_SECONDS, check_path,
+    read_health_check, read_in, read_main, read_sidecar,
+};
+use super::definition::{
+    Architecture, Capacity, Image, JobDefinition, LATEST, Protocol, Subscriber,
+};
+use super::secrets::check_secrets;
+use super::volumes::{Volume, read_volumes};
 use crate::domain::deployment::{Deployment, Network};
 use crate::domain::fargate_size::FargateSize;
 use crate::domain::fields::Fields;
@@ -22,18 +31,21 @@ use crate::domain::violation::ViolationCode::{
 const DEFAULT_RETENTION_DAYS: u32 = 30;
 
 /// The fields as they were given, of the right JSON types and no more.
-pub(super) struct Unchecked {
+struct Unchecked {
     name: Option<String>,
     description: Option<String>,
     image: Option<Image>,
     command: Option<Vec<String>>,
     entry_point: Option<Vec<String>>,
+    working_directory: Option<String>,
     environment: Option<BTreeMap<String, String>>,
+    secrets: Option<BTreeMap<String, String>>,
     cpu: Option<u32>,
     memory: Option<u32>,
     network: Option<UncheckedNetwork>,
     cluster: Option<String>,
     task_role: Option<String>,
+    execution_role: Option<String>,
     schedule: Option<String>,
     enabled: Option<bool>,
     log_retention_days: Option<u32>,
@@ -47,7 +59,7 @@ struct UncheckedNetwork {
     assign_public_ip: Option<bool>,
 }
 
-pub(super) fn read_unchecked(fields: &mut Fields<'_>) -> Unchecked {
+fn read_unchecked(fields: &mut Fields<'_>) -> Unchecked {
     let name = fields.string("name");
     Unchecked {
         name: fields.required("name", name),
@@ -55,7 +67,9 @@ pub(super) fn read_unchecked(fields: &mut Fields<'_>) -> Unchecked {
         image: read_image(fields),
         command: fields.strings("command"),
         entry_point: fields.strings("entry_point"),
+        working_directory: fields.string("working_directory"),
         environment: fields.string_map("environment"),
+        secrets: fields.string_map("secrets"),
         cpu: fields.integer("cpu"),
         memory: fields.integer("memory"),
         network: fields.object("network", |network| UncheckedNetwork {
@@ -65,6 +79,7 @@ pub(super) fn read_unchecked(fields: &mut Fields<'_>) -> Unchecked {
         }),
         cluster: fields.string("cluster"),
         task_role: fields.string("task_role"),
+        execution_role: fields.string("execution_role"),
         schedule: {
             let schedule = fields.string("schedule");
             fields.required("schedule", schedule)
@@ -133,8 +148,13 @@ pub(super) fn read_definition(
             check_printable(fields, &format!("{key}/{index}"), text);
         }
     }
+    if let Some(path) = &given.working_directory {
+        check_path(fields, "working_directory", path);
+    }
     let environment = given.environment.unwrap_or_default();
     check_environment(fields, &environment);
+    let secrets = given.secrets.unwrap_or_default();
+    check_secrets(fields, &secrets, &environment, deployment);
     let size = match FargateSize::choose(given.cpu, given.memory) {
         Ok(size) => size,
         Err(wrong) => {
@@ -142,6 +162,33 @@ pub(super) fn read_definition(
             FargateSize::SMALLEST
         }
     };
+    let architecture =
+        read_one_of(fields, "architecture", &Architecture::ALL, Architecture::as_str);
+    let capacity = read_one_of(fields, "capacity", &Capacity::ALL, Capacity::as_str);
+    let volumes = read_volumes(fields);
+    let ephemeral_storage_gib = read_in(fields, "ephemeral_storage_gib", EPHEMERAL_STORAGE_GIB);
+    let platform_version = read_platform_version(fields);
+    if platform_version == OLD_PLATFORM
+        && (ephemeral_storage_gib.is_some() || volumes.iter().any(|one| one.efs.is_some()))
+    {
+        let detail = "EFS volumes and a chosen ephemeral storage want version 1.4.0 or later";
+        fields.violation("platform_version", NotAllowed, detail);
+    }
+    let stop_timeout_seconds = read_in(fields, "stop_timeout_seconds", TIMEOUT_SECONDS);
+    let health_check = fields
+        .object("health_check", |check| read_health_check(check, HealthCheckKeys::OURS))
+        .flatten();
+    let extra_container_definition = fields
+        .object("extra_container_definition", |extra| read_main(extra, deployment))
+        .unwrap_or_default();
+    let sidecars = read_sidecars(fields, deployment);
+    let containers = Containers {
+        main: &extra_container_definition,
+        main_is_checked: health_check.is_some(),
+        sidecars: &sidecars,
+        volumes: volumes.iter().map(|one: &Volume| one.name.as_str()).collect(),
+    };
+    containers.check(fields, size);
     let network = read_network(fields, given.network, deployment);
     if let Some(cluster) = &given.cluster {
         check_form(
@@ -161,9 +208,19 @@ pub(super) fn read_definition(
             );
         }
     }
-    if let Some(role) = &given.task_role {
-        check_task_role(fields, role, deployment);
+    for (key, role) in [("task_role", &given.task_role), ("execution_role", &given.execution_role)]
+    {
+        if let Some(role) = role {
+            check_role(fields, key, role, deployment);
+        }
     }
+    let enable_execute_command = fields.boolean("enable_execute_command").unwrap_or(false);
+    if enable_execute_command && given.task_role.is_none() {
+        // Amazon ECS Developer Guide, "Monitor Amazon ECS containers with ECS Exec".
+        let detail = "wants a `task_role` that may open channels of SSM (ssmmessages:*)";
+        fields.violation("enable_execute_command", Required, detail);
+    }
+    let enable_ecs_managed_tags = fields.boolean("enable_ecs_managed_tags").unwrap_or(false);
     let log_retention_days = given.log_retention_days.unwrap_or(DEFAULT_RETENTION_DAYS);
     if !RETENTION_DAYS.contains(&log_retention_days) {
         let offered: Vec<String> = RETENTION_DAYS.iter().map(|days| days.to_string()).collect();
@@ -175,24 +232,81 @@ pub(super) fn read_definition(
     }
     let tags = given.tags.unwrap_or_default();
     check_tags(fields, &tags);
-    let subscribers = read_subscribers(fields, given.subscribers.unwrap_or_default());
+    let subscribers = read_subscribers(fields, given.subscribers.unwrap_or_default(), deployment);
     Some(JobDefinition {
         name: name?,
         description: given.description,
         image: given.image?,
         command: given.command,
         entry_point: given.entry_point,
+        working_directory: given.working_directory,
         environment,
+        secrets,
         size,
+        architecture,
+        ephemeral_storage_gib,
+        volumes,
+        stop_timeout_seconds,
+        health_check,
+        extra_container_definition,
+        sidecars: sidecars.into_iter().flatten().collect(),
         network,
+        capacity,
+        platform_version,
+        enable_execute_command,
+        enable_ecs_managed_tags,
         cluster: given.cluster,
         task_role: given.task_role,
+        execution_role: given.execution_role,
         schedule: schedule?,
         enabled: given.enabled.unwrap_or(true),
         log_retention_days,
         tags,
         subscribers,
     })
+}
+
+/// One of `all`, by its name; the default if nothing is given.
+fn read_one_of<T: Copy + Default>(
+    fields: &mut Fields<'_>,
+    key: &'static str,
+    all: &[T],
+    name_of: impl Fn(T) -> &'static str,
+) -> T {
+    let Some(text) = fields.string(key) else {
+        return T::default();
+    };
+    let found = all.iter().copied().find(|one| name_of(*one) == text);
+    if found.is_none() {
+        let names: Vec<&str> = all.iter().map(|one| name_of(*one)).collect();
+        let detail = format!("must be one of `{}`", names.join("`, `"));
+        fields.violation(key, NotAllowed, detail);
+    }
+    found.unwrap_or_default()
+}
+
+/// The oldest platform version that runs Linux containers.
+const OLD_PLATFORM: &str = "1.3.0";
+
+/// Amazon ECS Developer Guide, "Fargate platform versions for Amazon ECS".
+fn read_platform_version(fields: &mut Fields<'_>) -> String {
+    let version = fields.string("platform_version").unwrap_or_else(|| LATEST.to_owned());
+    if ![LATEST, "1.4.0", OLD_PLATFORM].contains(&version.as_str()) {
+        let detail = "must be `LATEST`, `1.4.0` or `1.3.0`";
+        fields.violation("platform_version", NotAllowed, detail);
+    }
+    version
+}
+
+/// `None` for one that has no name or no image, so that the others keep their indices.
+fn read_sidecars(fields: &mut Fields<'_>, deployment: &Deployment) -> Vec<Option<Sidecar>> {
+    let sidecars =
+        fields.objects("sidecars", |one| read_sidecar(one, deployment)).unwrap_or_default();
+    if sidecars.len() > SIDECARS_MAX {
+        let detail = format!("at most {SIDECARS_MAX} sidecars, not {}", sidecars.len());
+        fields.violation("sidecars", Range, detail);
+    }
+    sidecars
 }
 
 fn read_network(
@@ -259,6 +373,7 @@ fn read_network(
 fn read_subscribers(
     fields: &mut Fields<'_>,
     given: Vec<(Option<String>, Option<String>)>,
+    deployment: &Deployment,
 ) -> Vec<Subscriber> {
     const LIST: &str = "notifications/subscribers";
     if given.len() > SUBSCRIBERS_MAX {
@@ -274,11 +389,13 @@ fn read_subscribers(
         let protocol = protocol.and_then(|text| match text.as_str() {
             "email" => Some(Protocol::Email),
             "https" => Some(Protocol::Https),
+            "sqs" => Some(Protocol::Sqs),
+            "lambda" => Some(Protocol::Lambda),
             _ => {
                 fields.violation_at(
                     &format!("{LIST}/{index}/protocol"),
                     NotAllowed,
-                    "must be `email` or `https`",
+                    "must be `email`, `https`, `sqs` or `lambda`",
                 );
                 None
             }
@@ -291,6 +408,14 @@ fn read_subscribers(
             Protocol::Https => (
                 is_https_url(&endpoint),
                 "a URL that starts with `https://`, without user name and password",
+            ),
+            Protocol::Sqs => (
+                is_endpoint_arn(&endpoint, "sqs", deployment),
+                "the ARN of a standard queue, which must let this job's topic send to it",
+            ),
+            Protocol::Lambda => (
+                is_endpoint_arn(&endpoint, "lambda", deployment),
+                "the ARN of a function, which must let this job's topic invoke it",
             ),
         };
         if !good {

@@ -5,6 +5,9 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::container::{
+    ExtraContainerDefinition, HealthCheck, HealthCheckRequest, Sidecar, Volume, VolumeRequest,
+};
 use crate::app::JobView;
 use crate::domain::job::{self, Job};
 use crate::domain::run;
@@ -27,8 +30,17 @@ pub(in crate::http) struct JobRequest {
     pub(in crate::http) command: Option<Vec<String>>,
     /// In place of the image's `ENTRYPOINT`.
     pub(in crate::http) entry_point: Option<Vec<String>>,
+    /// In place of the image's `WORKDIR`: an absolute path.
+    pub(in crate::http) working_directory: Option<String>,
     /// Environment variables. `SCHEDULED_TIME` is set by Cronplane.
     pub(in crate::http) environment: Option<BTreeMap<String, String>>,
+    /// Environment variables whose values stand elsewhere: ARNs of secrets of Secrets Manager, with
+    /// `:<json key>::` behind it for one key, or of parameters of Systems Manager, of this account
+    /// and region. The deployment must be allowed to hand them out.
+    #[schema(example = json!({
+        "DB_PASSWORD": "arn:aws:secretsmanager:eu-west-1:111122223333:secret:app/db-AbC123:password::",
+    }))]
+    pub(in crate::http) secrets: Option<BTreeMap<String, String>>,
     /// CPU units, 1,024 to a vCPU: 256, 512, 1024, 2048, 4096, 8192 or 16384. Left out, the
     /// smallest that offers `memory`, or 256.
     #[schema(example = 256)]
@@ -36,13 +48,44 @@ pub(in crate::http) struct JobRequest {
     /// MiB, of the sizes that Fargate offers with `cpu`. Left out, the smallest of them.
     #[schema(example = 512)]
     pub(in crate::http) memory: Option<u32>,
+    /// The processor that the image is built for.
+    #[schema(default = "x86_64")]
+    pub(in crate::http) architecture: Option<Architecture>,
+    /// GiB of the task's own storage. Left out, the 20 that every task has.
+    #[schema(minimum = 21, maximum = 200)]
+    pub(in crate::http) ephemeral_storage_gib: Option<u32>,
+    #[schema(max_items = 20)]
+    pub(in crate::http) volumes: Option<Vec<VolumeRequest>>,
+    /// From the request to stop until the kill. Left out, 30.
+    #[schema(minimum = 2, maximum = 120)]
+    pub(in crate::http) stop_timeout_seconds: Option<u32>,
+    pub(in crate::http) health_check: Option<HealthCheckRequest>,
+    pub(in crate::http) extra_container_definition: Option<ExtraContainerDefinition>,
+    #[schema(max_items = 9)]
+    pub(in crate::http) sidecars: Option<Vec<Sidecar>>,
     /// Left out, the deployment's network.
     pub(in crate::http) network: Option<NetworkRequest>,
+    #[schema(default = "on_demand")]
+    pub(in crate::http) capacity: Option<Capacity>,
+    /// Of Fargate: `LATEST`, `1.4.0` or `1.3.0`.
+    #[schema(default = "LATEST", example = "1.4.0")]
+    pub(in crate::http) platform_version: Option<String>,
+    /// Whether `aws ecs execute-command` opens a shell in a running task. Wants a `task_role` that
+    /// may open channels of SSM.
+    #[schema(default = false)]
+    pub(in crate::http) enable_execute_command: Option<bool>,
+    /// Whether ECS tags the tasks with the cluster's name.
+    #[schema(default = false)]
+    pub(in crate::http) enable_ecs_managed_tags: Option<bool>,
     /// The name of an existing ECS cluster. Left out, the job gets a cluster of its own.
     #[schema(pattern = "^[A-Za-z0-9_-]{1,255}$", example = "cron-jobs")]
     pub(in crate::http) cluster: Option<String>,
     /// ARN of the role that the job's code has. The deployment must be allowed to pass it.
     pub(in crate::http) task_role: Option<String>,
+    /// ARN of an existing role with which ECS starts the containers: pulls the images, fetches the
+    /// secrets, writes the logs. The deployment must be allowed to pass it. Left out, the job gets a
+    /// role of its own that may do just that.
+    pub(in crate::http) execution_role: Option<String>,
     /// `cron(minutes hours day-of-month month day-of-week year)` or `rate(value unit)`, in UTC, as
     /// Amazon EventBridge takes them.
     #[schema(example = "cron(0 0/1 ? * MON-FRI *)")]
@@ -53,9 +96,28 @@ pub(in crate::http) struct JobRequest {
     /// How long CloudWatch Logs keeps what the job writes.
     #[schema(default = 30)]
     pub(in crate::http) log_retention_days: Option<u32>,
-    /// Tags of every AWS resource of the job, besides Cronplane's own.
+    /// Tags of every AWS resource and task of the job, besides Cronplane's own.
     pub(in crate::http) tags: Option<BTreeMap<String, String>>,
     pub(in crate::http) notifications: Option<Notifications>,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(in crate::http) enum Architecture {
+    X86_64,
+    Arm64,
+}
+
+/// What Fargate capacity the tasks take.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(in crate::http) enum Capacity {
+    OnDemand,
+    /// Spare capacity, for less: AWS may take it back with two minutes' notice, or have none. A
+    /// cluster that the job names must have the capacity provider `FARGATE_SPOT`.
+    Spot,
+    /// Spot; a start for which there is no Spot capacity is made again on demand.
+    SpotWithFallback,
 }
 
 /// A full image reference, or a repository of this account and region's ECR and a tag.
@@ -107,7 +169,8 @@ pub(in crate::http) struct Notifications {
 #[derive(Serialize, ToSchema)]
 pub(in crate::http) struct Subscriber {
     pub(in crate::http) protocol: Protocol,
-    /// An email address, or an `https://` URL. It has to confirm before anything is delivered.
+    /// An email address or an `https://` URL, which has to confirm before anything is delivered; or
+    /// the ARN of an SQS queue or a Lambda function, whose own policy must let the topic in.
     pub(in crate::http) endpoint: String,
 }
 
@@ -116,6 +179,8 @@ pub(in crate::http) struct Subscriber {
 pub(in crate::http) enum Protocol {
     Email,
     Https,
+    Sqs,
+    Lambda,
 }
 
 /// A job: what is wanted, every default filled in, and how AWS follows.
@@ -132,17 +197,41 @@ pub(in crate::http) struct JobBody {
     pub(in crate::http) command: Option<Vec<String>>,
     #[schema(required)]
     pub(in crate::http) entry_point: Option<Vec<String>>,
+    #[schema(required)]
+    pub(in crate::http) working_directory: Option<String>,
     pub(in crate::http) environment: BTreeMap<String, String>,
+    /// References, never values.
+    pub(in crate::http) secrets: BTreeMap<String, String>,
     /// CPU units, 1,024 to a vCPU.
     pub(in crate::http) cpu: u32,
     /// MiB.
     pub(in crate::http) memory: u32,
+    pub(in crate::http) architecture: Architecture,
+    /// Null: the 20 GiB that every task has.
+    #[schema(required)]
+    pub(in crate::http) ephemeral_storage_gib: Option<u32>,
+    pub(in crate::http) volumes: Vec<Volume>,
+    #[schema(required)]
+    pub(in crate::http) stop_timeout_seconds: Option<u32>,
+    #[schema(required)]
+    pub(in crate::http) health_check: Option<HealthCheck>,
+    #[schema(value_type = ExtraContainerDefinition)]
+    pub(in crate::http) extra_container_definition: job::ContainerSettings,
+    #[schema(value_type = Vec<Sidecar>)]
+    pub(in crate::http) sidecars: Vec<job::Sidecar>,
     pub(in crate::http) network: Network,
+    pub(in crate::http) capacity: Capacity,
+    pub(in crate::http) platform_version: String,
+    pub(in crate::http) enable_execute_command: bool,
+    pub(in crate::http) enable_ecs_managed_tags: bool,
     /// The cluster that the job names; null when it has its own.
     #[schema(required)]
     pub(in crate::http) cluster: Option<String>,
     #[schema(required)]
     pub(in crate::http) task_role: Option<String>,
+    /// Null: the job has one of its own.
+    #[schema(required)]
+    pub(in crate::http) execution_role: Option<String>,
     pub(in crate::http) schedule: String,
     pub(in crate::http) enabled: bool,
     pub(in crate::http) log_retention_days: u32,
@@ -295,16 +384,30 @@ impl JobBody {
             },
             command: definition.command,
             entry_point: definition.entry_point,
+            working_directory: definition.working_directory,
             environment: definition.environment,
+            secrets: definition.secrets,
             cpu: definition.size.cpu,
             memory: definition.size.memory,
+            architecture: Architecture::of(definition.architecture),
+            ephemeral_storage_gib: definition.ephemeral_storage_gib,
+            volumes: definition.volumes.into_iter().map(Volume::of).collect(),
+            stop_timeout_seconds: definition.stop_timeout_seconds,
+            health_check: definition.health_check.map(HealthCheck::of),
+            extra_container_definition: definition.extra_container_definition,
+            sidecars: definition.sidecars,
             network: Network {
                 subnets: definition.network.subnets,
                 security_groups: definition.network.security_groups,
                 assign_public_ip: definition.network.assign_public_ip,
             },
+            capacity: Capacity::of(definition.capacity),
+            platform_version: definition.platform_version,
+            enable_execute_command: definition.enable_execute_command,
+            enable_ecs_managed_tags: definition.enable_ecs_managed_tags,
             cluster: definition.cluster,
             task_role: definition.task_role,
+            execution_role: definition.execution_role,
             schedule: definition.schedule.into(),
             enabled: definition.enabled,
             log_retention_days: definition.log_retention_days,
@@ -428,11 +531,32 @@ impl ResourceState {
     }
 }
 
+impl Architecture {
+    fn of(architecture: job::Architecture) -> Architecture {
+        match architecture {
+            job::Architecture::X86_64 => Architecture::X86_64,
+            job::Architecture::Arm64 => Architecture::Arm64,
+        }
+    }
+}
+
+impl Capacity {
+    fn of(capacity: job::Capacity) -> Capacity {
+        match capacity {
+            job::Capacity::OnDemand => Capacity::OnDemand,
+            job::Capacity::Spot => Capacity::Spot,
+            job::Capacity::SpotWithFallback => Capacity::SpotWithFallback,
+        }
+    }
+}
+
 impl Protocol {
     fn of(protocol: job::Protocol) -> Protocol {
         match protocol {
             job::Protocol::Email => Protocol::Email,
             job::Protocol::Https => Protocol::Https,
+            job::Protocol::Sqs => Protocol::Sqs,
+            job::Protocol::Lambda => Protocol::Lambda,
         }
     }
 }
