@@ -7,6 +7,7 @@
 
 mod cloud;
 mod containers;
+mod dry_run;
 mod job;
 mod task;
 

@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::store::{decode_cursor, encode_cursor};
 
 /// When the sweeper looks after a job whose maker died before it had the lease.
-const GRACE: SignedDuration = SignedDuration::from_secs(60);
+pub(super) const GRACE: SignedDuration = SignedDuration::from_secs(60);
 const NEXT_STARTS: usize = 5;
 /// Times that a change is tried against others of the same job.
 const WRITES_MAX: usize = 5;
@@ -77,23 +77,33 @@ impl App {
         definition: Value,
         moment: Moment,
     ) -> Result<JobView> {
-        let definition =
-            JobDefinition::read(definition, &self.deployment).map_err(Error::Invalid)?;
-        self.job_create_defined(team, definition, moment).await
+        let job = self.job_prepare(team, definition, moment).await?;
+        self.job_insert(job, moment).await
     }
 
-    async fn job_create_defined(
+    /// The job that the JSON of a request asks for, checked and not stored yet.
+    pub(super) async fn job_prepare(
+        &self,
+        team: TeamName,
+        definition: Value,
+        moment: Moment,
+    ) -> Result<Job> {
+        let definition =
+            JobDefinition::read(definition, &self.deployment).map_err(Error::Invalid)?;
+        self.job_new(team, definition, moment).await
+    }
+
+    pub(super) async fn job_new(
         &self,
         team: TeamName,
         definition: JobDefinition,
         moment: Moment,
-    ) -> Result<JobView> {
+    ) -> Result<Job> {
         check_starts(&definition, moment)?;
         if let Some(cluster) = &definition.cluster {
             self.provisioner.check_cluster(cluster, definition.capacity).await?;
         }
-        let name = definition.name.clone();
-        let job = Job {
+        Ok(Job {
             id: Uuid::new_v4().to_string(),
             team,
             definition,
@@ -111,8 +121,17 @@ impl App {
             former: Default::default(),
             past_clusters: Default::default(),
             last_run: None,
-        };
+        })
+    }
+
+    async fn job_insert(&self, job: Job, moment: Moment) -> Result<JobView> {
         self.store.job_insert(&job, later(moment.now, GRACE)).await?;
+        self.job_finish(job, moment).await
+    }
+
+    /// Makes AWS match a job that was inserted.
+    pub(super) async fn job_finish(&self, job: Job, moment: Moment) -> Result<JobView> {
+        let name = job.definition.name.clone();
         let job = self.reconcile_stored(job, moment).await;
         let job = job.ok_or_else(|| {
             Error::Conflict(format!("job `{name}` was deleted while it was being made"))
@@ -160,7 +179,8 @@ impl App {
         moment: Moment,
     ) -> Result<Option<Changed>> {
         let definition = self.read_named(key, value)?;
-        match self.job_create_defined(key.team.clone(), definition, moment).await {
+        let job = self.job_new(key.team.clone(), definition, moment).await?;
+        match self.job_insert(job, moment).await {
             Ok(view) => Ok(Some(Changed { view, created: true })),
             Err(Error::AlreadyExists(_)) => Ok(None),
             Err(error) => Err(error),
@@ -175,6 +195,29 @@ impl App {
         moment: Moment,
     ) -> Result<Option<Changed>> {
         let key = job.key();
+        let changed = match self.job_redefined(&job, change, moment).await? {
+            None => self.finished(job, moment).await,
+            Some(next) => {
+                let due_at = later(moment.now, GRACE);
+                match self.store.job_redefine(&job, &next, due_at).await? {
+                    Some(stored) => self.reconcile_stored(stored, moment).await,
+                    None => return Ok(None),
+                }
+            }
+        };
+        let job = changed.ok_or_else(|| not_found(&key))?;
+        let view = self.view_with_subscriptions(job, moment).await;
+        Ok(Some(Changed { view, created: false }))
+    }
+
+    /// The job as `change` would have it, checked and not stored yet; `None` if it is as it is.
+    pub(super) async fn job_redefined(
+        &self,
+        job: &Job,
+        change: &Change,
+        moment: Moment,
+    ) -> Result<Option<Job>> {
+        let key = job.key();
         if job.deletion.is_some() {
             return Err(Error::Conflict(format!("job `{}` is being deleted", key.job)));
         }
@@ -185,32 +228,23 @@ impl App {
                 kept_name(&key, patched.map_err(Error::Invalid)?)?
             }
         };
-        let changed = if definition == job.definition {
-            self.finished(job, moment).await
-        } else {
-            if definition.schedule != job.definition.schedule {
-                check_starts(&definition, moment)?;
-            }
-            if let Some(cluster) = &definition.cluster
-                && (definition.cluster != job.definition.cluster
-                    || definition.capacity != job.definition.capacity)
-            {
-                self.provisioner.check_cluster(cluster, definition.capacity).await?;
-            }
-            let next = job.redefined(definition, moment.now);
-            let due_at = later(moment.now, GRACE);
-            match self.store.job_redefine(&job, &next, due_at).await? {
-                Some(stored) => self.reconcile_stored(stored, moment).await,
-                None => return Ok(None),
-            }
-        };
-        let job = changed.ok_or_else(|| not_found(&key))?;
-        let view = self.view_with_subscriptions(job, moment).await;
-        Ok(Some(Changed { view, created: false }))
+        if definition == job.definition {
+            return Ok(None);
+        }
+        if definition.schedule != job.definition.schedule {
+            check_starts(&definition, moment)?;
+        }
+        if let Some(cluster) = &definition.cluster
+            && (definition.cluster != job.definition.cluster
+                || definition.capacity != job.definition.capacity)
+        {
+            self.provisioner.check_cluster(cluster, definition.capacity).await?;
+        }
+        Ok(Some(job.redefined(definition, moment.now)))
     }
 
     /// A whole definition of the job `key`; one that names no job is of this one.
-    fn read_named(&self, key: &JobKey, value: &Value) -> Result<JobDefinition> {
+    pub(super) fn read_named(&self, key: &JobKey, value: &Value) -> Result<JobDefinition> {
         let mut value = value.clone();
         if let Some(fields) = value.as_object_mut() {
             fields.entry("name").or_insert_with(|| Value::from(key.job.as_str()));
@@ -221,7 +255,7 @@ impl App {
 
     /// The job, of which nothing is to be changed; but what an earlier request began may still be
     /// unfinished.
-    async fn finished(&self, job: Job, moment: Moment) -> Option<Job> {
+    pub(super) async fn finished(&self, job: Job, moment: Moment) -> Option<Job> {
         if job.observed_generation == job.generation {
             Some(job)
         } else {
@@ -310,7 +344,7 @@ impl App {
         self.store.job_get(key).await?.ok_or_else(|| not_found(key))
     }
 
-    async fn view_with_subscriptions(&self, job: Job, moment: Moment) -> JobView {
+    pub(super) async fn view_with_subscriptions(&self, job: Job, moment: Moment) -> JobView {
         let asked = self.provisioner.subscriptions(&job, &self.deployment);
         let subscriptions = match timeout_at(moment.deadline + SUBSCRIPTIONS_TIME, asked).await {
             Ok(Ok(subscriptions)) => Some(subscriptions),
@@ -329,7 +363,7 @@ impl App {
     }
 }
 
-fn view(job: Job, moment: Moment) -> JobView {
+pub(super) fn view(job: Job, moment: Moment) -> JobView {
     JobView { next_starts: job.next_starts(moment.now, NEXT_STARTS), subscriptions: None, job }
 }
 
@@ -348,7 +382,7 @@ fn check_starts(definition: &JobDefinition, moment: Moment) -> Result<()> {
 }
 
 /// Errors: `StaleVersion`.
-fn check(precondition: &Precondition, job: Option<&Job>, key: &JobKey) -> Result<()> {
+pub(super) fn check(precondition: &Precondition, job: Option<&Job>, key: &JobKey) -> Result<()> {
     let name = &key.job;
     match (precondition, job) {
         (Precondition::None, _) | (Precondition::Missing, None) => Ok(()),
@@ -382,7 +416,7 @@ fn kept_name(key: &JobKey, definition: JobDefinition) -> Result<JobDefinition> {
     )]))
 }
 
-fn not_found(key: &JobKey) -> Error {
+pub(super) fn not_found(key: &JobKey) -> Error {
     Error::NotFound(format!("job `{}`", key.job))
 }
 

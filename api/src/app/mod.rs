@@ -1,5 +1,6 @@
 //! The use cases: what a request, an event or the clock makes happen.
 
+mod dry_run;
 mod ingest;
 mod jobs;
 mod reconcile;
@@ -16,6 +17,7 @@ use crate::fleet::Fleet;
 use crate::provision::Provisioner;
 use crate::store::Store;
 
+pub use dry_run::Foreseen;
 pub use ingest::Ingested;
 pub use jobs::{Change, Changed, JobView, ListedJobs, Precondition};
 pub use runs::{ListedRuns, LogsWanted, RunView, RunsWanted};

@@ -95,7 +95,7 @@ impl App {
         }
     }
 
-    async fn apply(&self, job: &Job, moment: Moment) -> Settlement {
+    pub(super) async fn apply(&self, job: &Job, moment: Moment) -> Settlement {
         let plan = plan(job, &self.deployment);
         let mut report = self.provisioner.apply(&plan, &job.resources, moment.deadline).await;
         match report.hindrance {
@@ -143,7 +143,7 @@ impl App {
 
     /// Takes away what the job made: first what starts tasks, then, once no task of it runs any
     /// more, the rest. `None` when nothing is left.
-    async fn take_away(&self, job: &Job, moment: Moment) -> Option<Settlement> {
+    pub(super) async fn take_away(&self, job: &Job, moment: Moment) -> Option<Settlement> {
         let mut resources = job.resources.clone();
         let taken = timeout_at(moment.deadline, self.try_take_away(job, &mut resources, moment));
         let outcome =

@@ -173,6 +173,16 @@ pub struct Deletion {
     pub delete_logs: bool,
 }
 
+impl Deletion {
+    /// What is asked for once stays asked for.
+    pub fn and(self, other: Deletion) -> Deletion {
+        Deletion {
+            stop_tasks: self.stop_tasks || other.stop_tasks,
+            delete_logs: self.delete_logs || other.delete_logs,
+        }
+    }
+}
+
 /// The AWS resources of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

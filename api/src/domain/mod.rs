@@ -4,6 +4,7 @@
 
 pub mod console;
 pub mod deployment;
+pub mod dry_run;
 pub mod fargate_size;
 pub mod fields;
 pub mod ids;

@@ -65,6 +65,10 @@ impl Fleet {
     /// Asks a task to end; `reason` comes back as its `stoppedReason`. One that has ended is no
     /// error.
     pub async fn stop(&self, cluster: &str, task_arn: &str, reason: &str) -> Result<()> {
+        if let Some(dry_run) = &self.dry_run {
+            dry_run.note("ecs:StopTask", task_arn);
+            return Ok(());
+        }
         match self.ecs.stop_task().cluster(cluster).task(task_arn).reason(reason).send().await {
             Ok(_) => Ok(()),
             // "The referenced task was not found."

@@ -22,6 +22,7 @@ const CAPACITY: usize = 1;
 
 pub(super) struct Cluster {
     name: String,
+    arn: String,
     wants_spot: bool,
     /// A cluster that the job names was made by others: it is only looked for.
     named: bool,
@@ -32,6 +33,7 @@ impl Cluster {
     pub(super) fn of(context: &Context<'_>) -> Cluster {
         Cluster {
             name: context.cluster_name().to_owned(),
+            arn: context.cluster_arn(),
             wants_spot: context.job.definition.capacity.wants_spot(),
             named: context.job.definition.cluster.is_some(),
             tags: context.tags.clone(),
@@ -44,6 +46,7 @@ impl Cluster {
             context.job.definition.cluster.is_some() && context.job.past_clusters.contains(&None);
         left.then(|| Cluster {
             name: context.names.base.clone(),
+            arn: context.deployment.arn("ecs", &format!("cluster/{}", context.names.base)),
             wants_spot: false,
             named: false,
             tags: context.tags.clone(),
@@ -55,15 +58,19 @@ impl Cluster {
     }
 
     async fn tag(&self, clients: &Clients, arn: &str) -> Result<()> {
-        clients
-            .ecs
-            .tag_resource()
-            .resource_arn(arn)
-            .set_tags(Some(self.tag_list()))
-            .send()
-            .await
-            .map_err(|error| Error::aws("ecs:TagResource", error))?;
-        if let Some(keys) = self.tags.former() {
+        if !clients.notes("ecs:TagResource", arn) {
+            clients
+                .ecs
+                .tag_resource()
+                .resource_arn(arn)
+                .set_tags(Some(self.tag_list()))
+                .send()
+                .await
+                .map_err(|error| Error::aws("ecs:TagResource", error))?;
+        }
+        if let Some(keys) = self.tags.former()
+            && !clients.notes("ecs:UntagResource", arn)
+        {
             clients
                 .ecs
                 .untag_resource()
@@ -78,6 +85,9 @@ impl Cluster {
 
     /// Gives a cluster that has lost them its capacity providers back.
     async fn put_providers(&self, clients: &Clients) -> Result<()> {
+        if clients.notes("ecs:PutClusterCapacityProviders", &self.arn) {
+            return Ok(());
+        }
         clients
             .ecs
             .put_cluster_capacity_providers()
@@ -136,6 +146,7 @@ impl Resource for Cluster {
             None if self.named => {
                 Err(Error::Conflict(format!("there is no active ECS cluster `{}`", self.name)))
             }
+            None if clients.notes("ecs:CreateCluster", &self.arn) => Ok(self.arn.clone()),
             None => {
                 let answer = clients
                     .ecs
@@ -158,6 +169,9 @@ impl Resource for Cluster {
         match active(clients, &self.name).await? {
             Some(cluster) if self.owns(&cluster) => {}
             _ => return Ok(()),
+        }
+        if clients.notes("ecs:DeleteCluster", &self.arn) {
+            return Ok(());
         }
         match clients.ecs.delete_cluster().cluster(&self.name).send().await {
             Ok(_) => Ok(()),

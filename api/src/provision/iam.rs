@@ -240,6 +240,17 @@ const POLICY: usize = 1;
 impl Role {
     /// Creates the role, or brings the one that is there to what is wanted.
     async fn put_role(&self, clients: &Clients) -> Result<()> {
+        if self.is_there(clients).await? {
+            self.update(clients).await
+        } else {
+            self.create(clients).await
+        }
+    }
+
+    async fn create(&self, clients: &Clients) -> Result<()> {
+        if clients.notes("iam:CreateRole", &self.arn) {
+            return Ok(());
+        }
         let created = clients
             .iam
             .create_role()
@@ -252,39 +263,50 @@ impl Role {
             .send()
             .await;
         match created {
-            Ok(_) => return Ok(()),
-            Err(error) if says(&error, |error| error.is_entity_already_exists_exception()) => {}
-            Err(error) => return Err(Error::aws("iam:CreateRole", error)),
+            Ok(_) => Ok(()),
+            // Made between, perhaps by the first of two calls of which the answer was lost.
+            Err(error) if says(&error, |error| error.is_entity_already_exists_exception()) => {
+                Err(Error::Busy(format!("IAM role `{}`", self.name)))
+            }
+            Err(error) => Err(Error::aws("iam:CreateRole", error)),
         }
-        if !self.is_there(clients).await? {
-            return Err(Error::Busy(format!("IAM role `{}`", self.name)));
-        }
+    }
+
+    async fn update(&self, clients: &Clients) -> Result<()> {
         // First: without it the function's own role may not write the policies.
-        clients
-            .iam
-            .put_role_permissions_boundary()
-            .role_name(&self.name)
-            .permissions_boundary(&self.boundary_arn)
-            .send()
-            .await
-            .map_err(|error| Error::aws("iam:PutRolePermissionsBoundary", error))?;
-        clients
-            .iam
-            .update_assume_role_policy()
-            .role_name(&self.name)
-            .policy_document(self.trust.to_string())
-            .send()
-            .await
-            .map_err(|error| Error::aws("iam:UpdateAssumeRolePolicy", error))?;
-        clients
-            .iam
-            .tag_role()
-            .role_name(&self.name)
-            .set_tags(Some(self.tag_list()?))
-            .send()
-            .await
-            .map_err(|error| Error::aws("iam:TagRole", error))?;
-        if let Some(keys) = self.tags.former() {
+        if !clients.notes("iam:PutRolePermissionsBoundary", &self.arn) {
+            clients
+                .iam
+                .put_role_permissions_boundary()
+                .role_name(&self.name)
+                .permissions_boundary(&self.boundary_arn)
+                .send()
+                .await
+                .map_err(|error| Error::aws("iam:PutRolePermissionsBoundary", error))?;
+        }
+        if !clients.notes("iam:UpdateAssumeRolePolicy", &self.arn) {
+            clients
+                .iam
+                .update_assume_role_policy()
+                .role_name(&self.name)
+                .policy_document(self.trust.to_string())
+                .send()
+                .await
+                .map_err(|error| Error::aws("iam:UpdateAssumeRolePolicy", error))?;
+        }
+        if !clients.notes("iam:TagRole", &self.arn) {
+            clients
+                .iam
+                .tag_role()
+                .role_name(&self.name)
+                .set_tags(Some(self.tag_list()?))
+                .send()
+                .await
+                .map_err(|error| Error::aws("iam:TagRole", error))?;
+        }
+        if let Some(keys) = self.tags.former()
+            && !clients.notes("iam:UntagRole", &self.arn)
+        {
             clients
                 .iam
                 .untag_role()
@@ -322,7 +344,7 @@ impl Resource for Role {
         if changed.part(ROLE) {
             self.put_role(clients).await?;
         }
-        if changed.part(POLICY) {
+        if changed.part(POLICY) && !clients.notes("iam:PutRolePolicy", &self.arn) {
             clients
                 .iam
                 .put_role_policy()
@@ -338,6 +360,10 @@ impl Resource for Role {
 
     async fn remove(&self, clients: &Clients) -> Result<()> {
         if !to_remove(self.is_there(clients).await)? {
+            return Ok(());
+        }
+        if clients.notes("iam:DeleteRolePolicy", &self.arn) {
+            clients.notes("iam:DeleteRole", &self.arn);
             return Ok(());
         }
         let policy = clients

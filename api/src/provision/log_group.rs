@@ -51,6 +51,9 @@ const RETENTION: usize = 1;
 
 impl LogGroup {
     async fn create(&self, clients: &Clients) -> Result<()> {
+        if clients.notes("logs:CreateLogGroup", &self.arn) {
+            return Ok(());
+        }
         let created = clients
             .logs
             .create_log_group()
@@ -68,15 +71,19 @@ impl LogGroup {
     }
 
     async fn tag(&self, clients: &Clients) -> Result<()> {
-        clients
-            .logs
-            .tag_resource()
-            .resource_arn(&self.arn)
-            .set_tags(Some(self.tags.as_map().clone().into_iter().collect()))
-            .send()
-            .await
-            .map_err(|error| Error::aws("logs:TagResource", error))?;
-        if let Some(keys) = self.tags.former() {
+        if !clients.notes("logs:TagResource", &self.arn) {
+            clients
+                .logs
+                .tag_resource()
+                .resource_arn(&self.arn)
+                .set_tags(Some(self.tags.as_map().clone().into_iter().collect()))
+                .send()
+                .await
+                .map_err(|error| Error::aws("logs:TagResource", error))?;
+        }
+        if let Some(keys) = self.tags.former()
+            && !clients.notes("logs:UntagResource", &self.arn)
+        {
             clients
                 .logs
                 .untag_resource()
@@ -109,7 +116,7 @@ impl Resource for LogGroup {
                 self.create(clients).await?;
             }
         }
-        if changed.part(RETENTION) {
+        if changed.part(RETENTION) && !clients.notes("logs:PutRetentionPolicy", &self.arn) {
             clients
                 .logs
                 .put_retention_policy()
@@ -124,6 +131,9 @@ impl Resource for LogGroup {
 
     async fn remove(&self, clients: &Clients) -> Result<()> {
         if !to_remove(self.is_there(clients).await)? {
+            return Ok(());
+        }
+        if clients.notes("logs:DeleteLogGroup", &self.arn) {
             return Ok(());
         }
         match clients.logs.delete_log_group().log_group_name(&self.name).send().await {

@@ -24,6 +24,7 @@ use futures::future::join_all;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::domain::deployment::Deployment;
+use crate::domain::dry_run::DryRun;
 use crate::domain::job::{
     Capacity, Job, ResourceKind, ResourceState, ResourceStatus, Subscription,
 };
@@ -41,6 +42,22 @@ pub struct Clients {
     pub iam: aws_sdk_iam::Client,
     pub logs: aws_sdk_cloudwatchlogs::Client,
     pub sns: aws_sdk_sns::Client,
+    /// In a dry run, what notes the calls that change something in place of making them. What only
+    /// reads is asked all the same.
+    pub dry_run: Option<DryRun>,
+}
+
+impl Clients {
+    /// Whether this is a dry run, which has noted the call: it is not to be made.
+    fn notes(&self, operation: &'static str, resource: &str) -> bool {
+        match &self.dry_run {
+            Some(dry_run) => {
+                dry_run.note(operation, resource);
+                true
+            }
+            None => false,
+        }
+    }
 }
 
 /// One durable AWS resource, as it is wanted.
@@ -213,6 +230,11 @@ pub struct Provisioner {
 impl Provisioner {
     pub fn new(clients: Clients) -> Provisioner {
         Provisioner { clients }
+    }
+
+    /// One that notes in `dry_run` what it would change, and changes nothing.
+    pub fn dry(&self, dry_run: DryRun) -> Provisioner {
+        Provisioner { clients: Clients { dry_run: Some(dry_run), ..self.clients.clone() } }
     }
 
     /// Makes AWS match `plan`, as far as it can be done until `deadline`. `known` is what earlier

@@ -83,6 +83,9 @@ impl Rule {
     async fn put_rule(&self, clients: &Clients) -> Result<bool> {
         let tags = self.tag_list()?;
         let is_there = self.is_there(clients).await?;
+        if clients.notes("events:PutRule", &self.arn) {
+            return Ok(is_there);
+        }
         let put = clients
             .events
             .put_rule()
@@ -100,6 +103,9 @@ impl Rule {
     }
 
     async fn put_target(&self, clients: &Clients, target: Target) -> Result<()> {
+        if clients.notes("events:PutTargets", &self.arn) {
+            return Ok(());
+        }
         let answer = clients
             .events
             .put_targets()
@@ -119,15 +125,19 @@ impl Rule {
 
     /// Gives the rule the tags that are wanted and takes off those that no longer are.
     async fn tag(&self, clients: &Clients) -> Result<()> {
-        clients
-            .events
-            .tag_resource()
-            .resource_arn(&self.arn)
-            .set_tags(Some(self.tag_list()?))
-            .send()
-            .await
-            .map_err(|error| Error::aws("events:TagResource", error))?;
-        if let Some(keys) = self.tags.former() {
+        if !clients.notes("events:TagResource", &self.arn) {
+            clients
+                .events
+                .tag_resource()
+                .resource_arn(&self.arn)
+                .set_tags(Some(self.tag_list()?))
+                .send()
+                .await
+                .map_err(|error| Error::aws("events:TagResource", error))?;
+        }
+        if let Some(keys) = self.tags.former()
+            && !clients.notes("events:UntagResource", &self.arn)
+        {
             clients
                 .events
                 .untag_resource()
@@ -145,6 +155,9 @@ impl Rule {
         if !to_remove(self.is_there(clients).await)? {
             return Ok(());
         }
+        if clients.notes("events:DisableRule", &self.arn) {
+            return Ok(());
+        }
         match clients.events.disable_rule().name(&self.name).send().await {
             Ok(_) => Ok(()),
             Err(error) if says(&error, |error| error.is_resource_not_found_exception()) => Ok(()),
@@ -155,6 +168,10 @@ impl Rule {
     /// Takes the target and the rule away.
     pub(super) async fn remove(&self, clients: &Clients) -> Result<()> {
         if !to_remove(self.is_there(clients).await)? {
+            return Ok(());
+        }
+        if clients.notes("events:RemoveTargets", &self.arn) {
+            clients.notes("events:DeleteRule", &self.arn);
             return Ok(());
         }
         let removed = clients.events.remove_targets().rule(&self.name).ids(TARGET_ID).send().await;

@@ -17,6 +17,8 @@ use crate::error::{Error, FaultKind, Result, says};
 
 pub(super) struct TaskDefinition {
     family: String,
+    /// Of the family, without a revision.
+    arn: String,
     image: String,
     definition: JobDefinition,
     execution_role_arn: String,
@@ -29,6 +31,7 @@ impl TaskDefinition {
     pub(super) fn of(context: &Context<'_>) -> TaskDefinition {
         TaskDefinition {
             family: context.names.base.clone(),
+            arn: context.deployment.arn("ecs", &format!("task-definition/{}", context.names.base)),
             image: context.job.definition.image.reference(context.deployment),
             definition: context.job.definition.clone(),
             execution_role_arn: context.execution_role_arn(),
@@ -120,6 +123,10 @@ impl TaskDefinition {
     }
 
     async fn register(&self, clients: &Clients) -> Result<String> {
+        if clients.notes("ecs:RegisterTaskDefinition", &self.arn) {
+            // The number of the revision is ECS's to give.
+            return Ok(self.arn.clone());
+        }
         let content = hex_sha256(self.content().to_string().as_bytes());
         let mut tags = self.tags.map(|key, value| Tag::builder().key(key).value(value).build());
         tags.push(Tag::builder().key(Self::content_tag()).value(content).build());
@@ -217,6 +224,9 @@ impl Resource for TaskDefinition {
             return Ok(());
         }
         for revision in self.revisions(clients).await? {
+            if clients.notes("ecs:DeregisterTaskDefinition", &revision) {
+                continue;
+            }
             let outcome =
                 clients.ecs.deregister_task_definition().task_definition(revision).send().await;
             match outcome {

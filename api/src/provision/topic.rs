@@ -81,6 +81,10 @@ impl Topic {
     /// Every subscription that SNS has of this topic: protocol, endpoint and ARN.
     async fn listed(&self, clients: &Clients) -> Result<Vec<(String, String, String)>> {
         let mut listed = Vec::new();
+        // One that a dry run would have made has none.
+        if clients.dry_run.is_some() && !self.is_there(clients).await? {
+            return Ok(listed);
+        }
         let mut next = None;
         loop {
             let page = clients
@@ -149,6 +153,9 @@ impl Topic {
             if !former || arn == PENDING || arn == DELETED {
                 continue;
             }
+            if clients.notes("sns:Unsubscribe", &arn) {
+                continue;
+            }
             match clients.sns.unsubscribe().subscription_arn(arn).send().await {
                 Ok(_) => {}
                 Err(error) if says(&error, |error| error.is_not_found_exception()) => {}
@@ -161,15 +168,19 @@ impl Topic {
     async fn put_topic(&self, clients: &Clients) -> Result<()> {
         let tags = self.tags.try_map(|key, value| Tag::builder().key(key).value(value).build())?;
         if self.is_there(clients).await? {
-            clients
-                .sns
-                .tag_resource()
-                .resource_arn(&self.arn)
-                .set_tags(Some(tags))
-                .send()
-                .await
-                .map_err(|error| Error::aws("sns:TagResource", error))?;
-            if let Some(keys) = self.tags.former() {
+            if !clients.notes("sns:TagResource", &self.arn) {
+                clients
+                    .sns
+                    .tag_resource()
+                    .resource_arn(&self.arn)
+                    .set_tags(Some(tags))
+                    .send()
+                    .await
+                    .map_err(|error| Error::aws("sns:TagResource", error))?;
+            }
+            if let Some(keys) = self.tags.former()
+                && !clients.notes("sns:UntagResource", &self.arn)
+            {
                 clients
                     .sns
                     .untag_resource()
@@ -179,7 +190,7 @@ impl Topic {
                     .await
                     .map_err(|error| Error::aws("sns:UntagResource", error))?;
             }
-        } else {
+        } else if !clients.notes("sns:CreateTopic", &self.arn) {
             clients
                 .sns
                 .create_topic()
@@ -188,6 +199,9 @@ impl Topic {
                 .send()
                 .await
                 .map_err(|error| Error::aws("sns:CreateTopic", error))?;
+        }
+        if clients.notes("sns:SetTopicAttributes", &self.arn) {
+            return Ok(());
         }
         clients
             .sns
@@ -202,6 +216,9 @@ impl Topic {
     }
 
     async fn subscribe(&self, clients: &Clients, subscriber: &Subscriber) -> Result<()> {
+        if clients.notes("sns:Subscribe", &subscriber.endpoint) {
+            return Ok(());
+        }
         clients
             .sns
             .subscribe()
@@ -248,6 +265,9 @@ impl Resource for Topic {
 
     async fn remove(&self, clients: &Clients) -> Result<()> {
         if !to_remove(self.is_there(clients).await)? {
+            return Ok(());
+        }
+        if clients.notes("sns:DeleteTopic", &self.arn) {
             return Ok(());
         }
         // Its subscriptions go with it; that of a topic which is gone is no error to SNS.

@@ -282,13 +282,7 @@ impl Store {
         let Some(job) = self.job_get(key).await? else {
             return Err(Error::NotFound(format!("job `{}`", key.job)));
         };
-        let wanted = match job.deletion {
-            Some(known) => Deletion {
-                stop_tasks: known.stop_tasks || deletion.stop_tasks,
-                delete_logs: known.delete_logs || deletion.delete_logs,
-            },
-            None => deletion,
-        };
+        let wanted = job.deletion.map_or(deletion, |known| known.and(deletion));
         if job.deletion == Some(wanted) {
             return Ok(Some(job));
         }

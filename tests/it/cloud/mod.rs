@@ -153,6 +153,7 @@ impl Cloud {
                 iam: iam::client(self),
                 logs: logs.clone(),
                 sns: sns::client(self),
+                dry_run: None,
             }),
             fleet: Fleet::new(ecs, logs),
             deployment,

@@ -1,0 +1,148 @@
+//! Dry runs: what a request would be answered, and what it would change in AWS.
+//!
+//! They go the way of the real ones, up to what those write into the table, with clients that note a
+//! change in place of making it: what is looked at is looked at, so that what is missing, denied or
+//! somebody else's shows.
+
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::jobs::{Change, JobView, Precondition, check, not_found, view};
+use super::{App, Moment};
+use crate::domain::dry_run::{AwsCall, DryRun};
+use crate::domain::ids::{JobKey, TeamName};
+use crate::domain::job::{Deletion, Job, Phase, Subscription};
+use crate::error::{Error, Result};
+
+/// What would come of a request.
+#[derive(Debug)]
+pub struct Foreseen<T> {
+    pub outcome: T,
+    /// The calls that would change something, in the order in which they would be made.
+    pub calls: Vec<AwsCall>,
+}
+
+impl App {
+    /// This app with clients that only note what they would change.
+    pub(super) fn dry(&self) -> (App, DryRun) {
+        let dry_run = DryRun::default();
+        let app = App {
+            provisioner: self.provisioner.dry(dry_run.clone()),
+            fleet: self.fleet.dry(dry_run.clone()),
+            ..self.clone()
+        };
+        (app, dry_run)
+    }
+
+    /// As [`App::job_create`]; the job has no id, as it is none.
+    pub async fn job_create_dry(
+        &self,
+        team: TeamName,
+        definition: Value,
+        moment: Moment,
+    ) -> Result<Foreseen<JobView>> {
+        let job = self.job_prepare(team, definition, moment).await?;
+        if let Some(known) = self.store.job_get(&job.key()).await? {
+            let name = &job.definition.name;
+            return Err(match known.deletion {
+                Some(_) => Error::Conflict(format!("job `{name}` is being deleted")),
+                None => Error::AlreadyExists(format!("job `{name}`")),
+            });
+        }
+        Ok(self.foresee(without_id(job), moment).await)
+    }
+
+    /// As [`App::job_change`]: the job, and whether it would be created.
+    pub async fn job_change_dry(
+        &self,
+        key: &JobKey,
+        change: &Change,
+        precondition: &Precondition,
+        moment: Moment,
+    ) -> Result<Foreseen<(JobView, bool)>> {
+        let (job, created) = match (self.store.job_get(key).await?, change) {
+            (Some(job), change) => {
+                check(precondition, Some(&job), key)?;
+                let next = self.job_redefined(&job, change, moment).await?;
+                (next.unwrap_or(job), false)
+            }
+            (None, Change::Merge(_)) => return Err(not_found(key)),
+            (None, Change::Replace(value)) => {
+                check(precondition, None, key)?;
+                let definition = self.read_named(key, value)?;
+                (without_id(self.job_new(key.team.clone(), definition, moment).await?), true)
+            }
+        };
+        let foreseen = self.foresee(job, moment).await;
+        Ok(Foreseen { outcome: (foreseen.outcome, created), calls: foreseen.calls })
+    }
+
+    /// As [`App::job_set_enabled`].
+    pub async fn job_set_enabled_dry(
+        &self,
+        key: &JobKey,
+        enabled: bool,
+        moment: Moment,
+    ) -> Result<Foreseen<JobView>> {
+        let job = self.existing(key).await?;
+        if job.deletion.is_some() {
+            return Err(Error::Conflict(format!("job `{}` is being deleted", key.job)));
+        }
+        let mut definition = job.definition.clone();
+        definition.enabled = enabled;
+        let next = if definition == job.definition {
+            job
+        } else {
+            // As the table has it: the phase of a rate begins anew with a pause as well.
+            Job { scheduled_since: moment.now, ..job.redefined(definition, moment.now) }
+        };
+        Ok(self.foresee(next, moment).await)
+    }
+
+    /// As [`App::job_delete`]: `None` if the job would be gone.
+    pub async fn job_delete_dry(
+        &self,
+        key: &JobKey,
+        deletion: Deletion,
+        moment: Moment,
+    ) -> Result<Foreseen<Option<JobView>>> {
+        let job = self.existing(key).await?;
+        let deletion = job.deletion.map_or(deletion, |known| known.and(deletion));
+        let mut job = Job { phase: Phase::Deleting, deletion: Some(deletion), ..job };
+        let (app, dry_run) = self.dry();
+        let outcome = app.take_away(&job, moment).await.map(|settlement| {
+            job.reason = settlement.reason;
+            job.resources = settlement.resources;
+            view(job, moment)
+        });
+        Ok(Foreseen { outcome, calls: dry_run.calls() })
+    }
+
+    /// As [`App::notification_test`].
+    pub async fn notification_test_dry(&self, key: &JobKey) -> Result<Foreseen<Vec<Subscription>>> {
+        let (app, dry_run) = self.dry();
+        let (_, subscriptions) = app.notification_test(key).await?;
+        Ok(Foreseen { outcome: subscriptions, calls: dry_run.calls() })
+    }
+
+    /// What applying `job` would come to. One that AWS matches already needs nothing.
+    async fn foresee(&self, mut job: Job, moment: Moment) -> Foreseen<JobView> {
+        let (app, dry_run) = self.dry();
+        if job.observed_generation != job.generation {
+            let settlement = app.apply(&job, moment).await;
+            job.phase = settlement.phase;
+            job.reason = settlement.reason;
+            job.resources = settlement.resources;
+            if settlement.reached {
+                job.observed_generation = job.generation;
+                job.former = Default::default();
+            }
+        }
+        // The subscriptions are not asked for: of a topic that is not there, SNS knows none.
+        Foreseen { outcome: view(job, moment), calls: dry_run.calls() }
+    }
+}
+
+fn without_id(job: Job) -> Job {
+    Job { id: Uuid::nil().to_string(), ..job }
+}
