@@ -38,7 +38,7 @@ fn job_of(name: &str) -> Job {
         former: Default::default(),
         past_clusters: Default::default(),
         unsettled: 0,
-        last_run: None,
+        recent_runs: Default::default(),
     }
 }
 

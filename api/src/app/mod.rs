@@ -17,7 +17,7 @@ use crate::provision::Provisioner;
 use crate::store::Store;
 
 pub use ingest::Ingested;
-pub use jobs::{Change, Changed, JobView, ListedJobs, Precondition};
+pub use jobs::{Change, Changed, JobView, JobsWanted, ListedJobs, Precondition};
 pub use runs::{ListedRuns, LogsWanted, RunView, RunsWanted};
 pub use sweep::Swept;
 
