@@ -40,8 +40,10 @@ impl App {
         let job = self.store.job_get(&key).await?;
         let kept_for = SignedDuration::from_hours(24 * i64::from(self.deployment.history_days));
         let expires_at = later(run.created_at, kept_for);
-        let applied =
-            self.store.run_apply(&key, &run, expires_at, later(now, SILENCE), job.is_none()).await?;
+        let applied = self
+            .store
+            .run_apply(&key, &run, expires_at, later(now, SILENCE), job.is_none())
+            .await?;
         // Also when the state was known: the one who wrote it may have died before this. Then the
         // table has the better evidence.
         if let Some(job) = job {

@@ -143,8 +143,7 @@ pub enum Phase {
 }
 
 impl Phase {
-    pub const ALL: [Phase; 4] =
-        [Phase::Provisioning, Phase::Ready, Phase::Failed, Phase::Deleting];
+    pub const ALL: [Phase; 4] = [Phase::Provisioning, Phase::Ready, Phase::Failed, Phase::Deleting];
 
     pub fn as_str(self) -> &'static str {
         match self {

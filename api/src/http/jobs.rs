@@ -76,7 +76,7 @@ pub(super) async fn create(
         ("limit" = Option<i32>, Query, description = "Jobs a page, 1 to 100; 50 if left out",
          minimum = 1, maximum = 100),
         ("cursor" = Option<String>, Query, description = "The `next` of the page before"),
-        ("order" = Option<JobOrder>, Query, description = "By name, ascending if left out"),
+        ("order" = inline(Option<JobOrder>), Query, description = "By name, ascending if left out"),
         ("name_prefix" = Option<String>, Query, description = "Only jobs whose names begin so",
          pattern = "^[a-z][a-z0-9-]*$", max_length = 64),
         ("phase" = Option<Phase>, Query, description = "Only jobs in this phase"),

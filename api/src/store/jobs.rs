@@ -13,9 +13,7 @@ use super::due::{due_attributes, shard_of};
 use super::runs::PAGES_MAX;
 use super::{Item, Page, Store, attribute, epoch, from_item, number, string_of, text, to_item};
 use crate::domain::ids::{JobKey, TeamName};
-use crate::domain::job::{
-    Deletion, Job, JobFilter, JobOrder, Phase, ResourceKind, ResourceStatus,
-};
+use crate::domain::job::{Deletion, Job, JobFilter, JobOrder, Phase, ResourceKind, ResourceStatus};
 use crate::domain::run::RunSummary;
 use crate::error::{Error, Result};
 
@@ -228,8 +226,7 @@ impl Store {
         if !conditions.is_empty() {
             query = query.filter_expression(conditions.join(" AND "));
         }
-        let page =
-            query.send().await.map_err(|error| Error::aws("dynamodb:Query", error))?;
+        let page = query.send().await.map_err(|error| Error::aws("dynamodb:Query", error))?;
         let last = match page.last_evaluated_key() {
             Some(key) => string_of(key, "sk")?.strip_prefix("JOB#").map(str::to_owned),
             None => None,
@@ -583,9 +580,7 @@ fn size_of_value(value: &AttributeValue) -> usize {
     match value {
         AttributeValue::S(text) | AttributeValue::N(text) => text.len(),
         AttributeValue::M(map) => 3 + size_of(map) + map.len(),
-        AttributeValue::L(list) => {
-            3 + list.iter().map(|one| 1 + size_of_value(one)).sum::<usize>()
-        }
+        AttributeValue::L(list) => 3 + list.iter().map(|one| 1 + size_of_value(one)).sum::<usize>(),
         _ => 1,
     }
 }
