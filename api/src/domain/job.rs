@@ -57,6 +57,7 @@ pub struct Job {
     /// job's own.
     #[serde(default)]
     pub past_clusters: BTreeSet<Option<String>>,
+    /// The ten newest runs.
     #[serde(default, skip_serializing_if = "RecentRuns::is_empty")]
     pub recent_runs: RecentRuns,
 }

@@ -90,7 +90,7 @@ fn expected(states: &[RunSummary]) -> Vec<RunSummary> {
 
 proptest! {
     #![proptest_config(ProptestConfig {
-        cases: 48,
+        cases: 24,
         failure_persistence: None,
         ..ProptestConfig::default()
     })]

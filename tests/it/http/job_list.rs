@@ -3,7 +3,7 @@
 use cronplane::domain::job::{
     Job, JobDefinition, Phase, ResourceKind, ResourceState, ResourceStatus,
 };
-use cronplane::domain::recent_runs::RECENT_RUNS_MAX;
+use cronplane::domain::recent_runs::{RECENT_RUNS_MAX, RecentRuns};
 use cronplane::domain::run::{Run, Trigger};
 use serde_json::{Value, json};
 
@@ -270,7 +270,7 @@ async fn an_item_of_the_list_is_the_job_with_its_newest_runs() {
 }
 
 /// A job as it stands after a while: all resources, ten runs, a definition of this size.
-fn grown(number: usize, environment_bytes: usize) -> Job {
+fn grown(number: usize, environment_bytes: usize, runs: &RecentRuns) -> Job {
     let mut job = job_of(&format!("job-{number:03}"));
     let mut wanted = definition();
     wanted["name"] = json!(job.definition.name);
@@ -291,26 +291,32 @@ fn grown(number: usize, environment_bytes: usize) -> Job {
         };
         job.resources.insert(kind, status);
     }
-    for run in 0..RECENT_RUNS_MAX {
-        let created = i64::try_from(run).unwrap() * 86_400;
-        let event = state(&format!("{run:032x}"), created, "STOPPED", 7);
-        let run = Run::of_task(&snapshot(&event), Trigger::Schedule);
-        job.recent_runs = job.recent_runs.with(&run.summary()).unwrap();
-    }
+    job.recent_runs = runs.clone();
     job
+}
+
+/// As many runs as a job shows, each with everything that is known of a run.
+fn ten_runs() -> RecentRuns {
+    (0..RECENT_RUNS_MAX).fold(RecentRuns::default(), |known, number| {
+        let created = i64::try_from(number).unwrap() * 86_400;
+        let event = state(&format!("{number:032x}"), created, "STOPPED", 7);
+        let run = Run::of_task(&snapshot(&event), Trigger::Schedule);
+        known.with(&run.summary()).unwrap()
+    })
 }
 
 /// A function's answer has at most 6 MB, the body in it as a string.
 #[tokio::test]
 async fn pages_of_many_and_of_large_jobs_lose_nothing_and_stay_small() {
     const ANSWER_BYTES: usize = 6 * 1024 * 1024;
+    let runs = ten_runs();
     for (jobs, environment_bytes, first_page) in
-        [(230, 500, 100..=100), (130, 20_000, 30..=55), (40, 200_000, 3..=6)]
+        [(130, 500, 100..=100), (100, 20_000, 30..=55), (24, 200_000, 3..=6)]
     {
         let api = Api::new();
         let mut all = Vec::new();
         for number in 0..jobs {
-            let job = grown(number, environment_bytes);
+            let job = grown(number, environment_bytes, &runs);
             all.push((job.definition.name.to_string(), job.definition.enabled));
             api.app.store.job_insert(&job, at(60)).await.unwrap();
         }
@@ -326,7 +332,7 @@ async fn pages_of_many_and_of_large_jobs_lose_nothing_and_stay_small() {
                     let items = page["items"].as_array().unwrap();
                     let told = |job: &Value| job["status"]["recent_runs"].as_array().unwrap().len();
                     assert!(items.iter().all(|job| told(job) == RECENT_RUNS_MAX));
-                    if listed.is_empty() {
+                    if listed.is_empty() && every {
                         assert!(first_page.contains(&items.len()), "{}", items.len());
                     }
                     listed.extend(names(&page).into_iter().map(str::to_owned));
