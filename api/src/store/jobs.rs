@@ -19,8 +19,8 @@ use crate::error::{Error, Result};
 
 /// Times that a change is tried against others of the same job.
 const WRITES_MAX: usize = 5;
-/// Times that a run is tried to be shown against others: each time one of them was, so that this
-/// is enough for as many writers at once.
+/// Times that a run is tried to be shown against others: each time one of them gets through, so
+/// that this is enough for as many writers at once, one for each run that a job shows.
 const SHOWS_MAX: usize = 10;
 /// Jobs of one answer, as DynamoDB counts them: so many bytes as it reads for a page. Written as
 /// JSON, and that once more as a string of JSON, they stay below the 6 MB of a function's answer.

@@ -251,11 +251,11 @@ async fn a_job_made_again_shows_only_what_is_told_from_then_on() {
     delete(&app, moment(100)).await.unwrap();
     create(&app, moment(200)).await.unwrap();
     assert_eq!(shown(&stored(&app).await.unwrap()), [""; 0]);
-    // A task of the earlier job tells its end only now: its family is this job's too.
-    apply_all(&app, &[state("0b", 60, "STOPPED", 7)]).await;
-    assert_eq!(shown(&stored(&app).await.unwrap()), ["0b"]);
     let late = seen(500, "RUNNING", 4);
     app.store.job_show_run(&earlier, &late).await.unwrap();
+    assert_eq!(shown(&stored(&app).await.unwrap()), ["500"]);
+    // A task of the earlier job tells its end only now: its family is this job's too.
+    apply_all(&app, &[state("0b", 60, "STOPPED", 7)]).await;
     let job = stored(&app).await.unwrap();
     assert_ne!(job.id, earlier.id);
     assert_eq!(shown(&job), ["500", "0b"]);

@@ -1,5 +1,7 @@
 //! `GET /teams/{team}/jobs`: filters, order and pages.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use cronplane::domain::job::{
     Job, JobDefinition, Phase, ResourceKind, ResourceState, ResourceStatus,
 };
@@ -209,6 +211,24 @@ async fn a_cursor_belongs_to_the_filters_and_the_order_that_it_was_given_for() {
     assert_eq!(names(&rest), ["report-daily"]);
 }
 
+/// A key outside the bounds of its list is an error to DynamoDB: a cursor that was made up must not
+/// get that far.
+#[tokio::test]
+async fn a_cursor_leads_nowhere_outside_its_list() {
+    let api = with_jobs().await;
+    let list = format!("{JOBS}?name_prefix=report");
+    let first = api.get(&format!("{list}&limit=1")).await.of_status(200);
+    let cursor = URL_SAFE_NO_PAD.decode(first["next"].as_str().unwrap()).unwrap();
+    let cursor = String::from_utf8(cursor).unwrap();
+    let (of, name) = cursor.split_once('\n').unwrap();
+    assert_eq!(name, "report");
+    for (name, status) in [("report", 200), ("reports", 200), ("backup", 400), ("zeta", 400)] {
+        let cursor = URL_SAFE_NO_PAD.encode(format!("{of}\n{name}"));
+        let answer = api.get(&format!("{list}&cursor={cursor}")).await;
+        assert_eq!(answer.status, status, "{name}: {}", answer.text);
+    }
+}
+
 /// One request fills a page: how each job's newest runs went, and when the next one is.
 #[tokio::test]
 async fn an_item_of_the_list_is_the_job_with_its_newest_runs() {
@@ -275,7 +295,7 @@ fn grown(number: usize, environment_bytes: usize, runs: &RecentRuns) -> Job {
     let mut wanted = definition();
     wanted["name"] = json!(job.definition.name);
     wanted["description"] = json!("Says \"hello\" ".repeat(20));
-    wanted["enabled"] = json!(number % 3 != 0);
+    wanted["enabled"] = json!(!number.is_multiple_of(3));
     wanted["tags"] = json!({"cost-center": "4711", "owner": "platform@example.com"});
     job.definition = JobDefinition::read(wanted, &deployment()).unwrap();
     // Of what is written longer in JSON than it is, the longest.
