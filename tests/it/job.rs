@@ -4,11 +4,13 @@ use std::time::Duration;
 
 use cronplane::app::{App, Change, Changed, JobView, Moment, Precondition};
 use cronplane::domain::ids::{JobKey, JobName, TeamName};
-use cronplane::domain::job::{Deletion, Job};
+use cronplane::domain::job::{Deletion, Job, JobDefinition, Phase};
 use cronplane::error::Result;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use tokio::time::Instant;
+
+use crate::cloud::deployment;
 
 pub(crate) const TEAM: &str = "platform";
 pub(crate) const JOB: &str = "nightly-report";
@@ -33,6 +35,31 @@ pub(crate) fn definition() -> Value {
         "schedule": "rate(1 day)",
         "notifications": {"subscribers": [{"protocol": "email", "endpoint": "ops@example.com"}]},
     })
+}
+
+/// A job of this name as it is stored, before anything was made for it.
+pub(crate) fn job_of(name: &str) -> Job {
+    let mut wanted = definition();
+    wanted["name"] = json!(name);
+    Job {
+        id: format!("id-of-{name}"),
+        team: team(),
+        definition: JobDefinition::read(wanted, &deployment()).unwrap(),
+        generation: 1,
+        observed_generation: 0,
+        phase: Phase::Provisioning,
+        reason: None,
+        resources: Default::default(),
+        deletion: None,
+        attempts: 0,
+        created_at: at(0),
+        updated_at: at(0),
+        scheduled_since: at(0),
+        former: Default::default(),
+        past_clusters: Default::default(),
+        unsettled: 0,
+        recent_runs: Default::default(),
+    }
 }
 
 /// So many seconds after the beginning of these tests' time.

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use axum::body::Body;
 use axum::http::{Request, header};
 use cronplane::domain::job::{
-    Architecture, Capacity, JobDefinition, Phase, Protocol, ResourceKind, ResourceState,
+    Architecture, Capacity, JobDefinition, JobOrder, Phase, Protocol, ResourceKind, ResourceState,
 };
 use cronplane::domain::run::{RunStatus, Trigger};
 use cronplane::domain::violation::ViolationCode;
@@ -127,8 +127,12 @@ fn the_lists_of_the_document_are_those_of_the_domain() {
     let document = document();
     let statuses: BTreeSet<&str> = RunStatus::ALL.map(RunStatus::as_str).into();
     assert_eq!(values(&document, "RunStatus"), statuses);
-    let phases = [Phase::Provisioning, Phase::Ready, Phase::Failed, Phase::Deleting];
-    assert_eq!(values(&document, "Phase"), phases.map(Phase::as_str).into());
+    let outcomes: BTreeSet<&str> = RunStatus::OUTCOMES.map(RunStatus::as_str).into();
+    assert_eq!(values(&document, "Outcome"), outcomes);
+    assert_eq!(values(&document, "Phase"), Phase::ALL.map(Phase::as_str).into());
+    let list = &document["paths"]["/teams/{team}/jobs"]["get"]["parameters"];
+    let order = list.as_array().unwrap().iter().find(|one| one["name"] == "order").unwrap();
+    assert_eq!(order["schema"]["enum"], json!(JobOrder::ALL.map(JobOrder::as_str)));
     let protocols = [Protocol::Email, Protocol::Https, Protocol::Sqs, Protocol::Lambda];
     assert_eq!(values(&document, "Protocol"), protocols.map(Protocol::as_str).into());
     let architectures = Architecture::ALL.map(Architecture::as_str);
@@ -173,6 +177,19 @@ fn the_lists_of_the_document_are_those_of_the_domain() {
         ViolationCode::DoesNotExist,
     ] {
         assert!(told.contains(&format!("`{}`", code.as_str())), "{told}");
+    }
+}
+
+#[test]
+fn every_schema_that_is_named_is_there() {
+    let text = cronplane::http::openapi::document().unwrap();
+    let document = document();
+    let schemas = document["components"]["schemas"].as_object().unwrap();
+    let mut named = text.split("\"#/components/schemas/").skip(1).peekable();
+    assert!(named.peek().is_some());
+    for rest in named {
+        let name = rest.split('"').next().unwrap();
+        assert!(schemas.contains_key(name), "{name}");
     }
 }
 

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 
 use aws_lambda_events::sqs::{SqsEvent, SqsMessage};
-use cronplane::app::{App, LogsWanted, RunsWanted};
+use cronplane::app::{App, JobsWanted, LogsWanted, RunsWanted};
 use cronplane::domain::ids::RunId;
 use cronplane::domain::job::{Deletion, Phase};
 use cronplane::events::apply_batch;
@@ -66,7 +66,9 @@ async fn every_request(cloud: &Cloud, app: &App) {
     create(app, short_moment(0)).await.unwrap();
     sweep_for_an_hour(app, 0).await;
 
-    app.job_list(&team(), 10, None, moment(4000)).await.unwrap();
+    app.job_list(&team(), JobsWanted { limit: 10, ..JobsWanted::default() }, moment(4000))
+        .await
+        .unwrap();
     app.job_get(&key(), moment(4000)).await.unwrap();
     app.notification_test(&key()).await.unwrap();
     cloud.fail("events:PutRule", 1, "LimitExceededException", "The quota is used up.");

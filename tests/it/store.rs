@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use aws_sdk_dynamodb::types::AttributeValue;
 use cronplane::domain::ids::{JobKey, JobName, RunId};
 use cronplane::domain::job::{
-    Deletion, Job, JobDefinition, Phase, ResourceKind, ResourceState, ResourceStatus,
+    Deletion, Job, JobDefinition, JobFilter, JobOrder, Phase, ResourceKind, ResourceState,
+    ResourceStatus,
 };
 use cronplane::domain::run::{Run, RunStatus, Trigger};
 use cronplane::error::Error;
@@ -15,32 +16,8 @@ use cronplane::store::{
 use serde_json::json;
 
 use crate::cloud::{Cloud, Effect, Request, deployment};
-use crate::job::{JOB, TEAM, at, definition, key, team};
+use crate::job::{JOB, TEAM, at, definition, job_of, key, team};
 use crate::task::{snapshot, state};
-
-fn job_of(name: &str) -> Job {
-    let mut wanted = definition();
-    wanted["name"] = json!(name);
-    Job {
-        id: format!("id-of-{name}"),
-        team: team(),
-        definition: JobDefinition::read(wanted, &deployment()).unwrap(),
-        generation: 1,
-        observed_generation: 0,
-        phase: Phase::Provisioning,
-        reason: None,
-        resources: BTreeMap::new(),
-        deletion: None,
-        attempts: 0,
-        created_at: at(0),
-        updated_at: at(0),
-        scheduled_since: at(0),
-        former: Default::default(),
-        past_clusters: Default::default(),
-        unsettled: 0,
-        last_run: None,
-    }
-}
 
 fn job() -> Job {
     job_of(JOB)
@@ -140,13 +117,11 @@ async fn every_write_has_its_condition() {
     assert_condition(&cloud, "UpdateItem", "attribute_exists(due_at)");
     store.run_close_unknown(&key(), &running, "gone").await.unwrap();
     assert_condition(&cloud, "UpdateItem", "stopped = :stopped AND #version = :version");
-    store.job_show_run(&key(), &running.summary()).await.unwrap();
+    store.job_show_run(&job(), &running.summary()).await.unwrap();
     assert_condition(
         &cloud,
         "UpdateItem",
-        "attribute_exists(pk) AND (attribute_not_exists(last_run) OR last_run.#id < :id \
-         OR (last_run.#id = :id AND (last_run.stopped < :stopped \
-         OR (last_run.stopped = :stopped AND last_run.#version <= :version))))",
+        "#id = :id AND (attribute_not_exists(recent_runs) OR recent_runs.#version = :known)",
     );
 
     let state = cloud.state();
@@ -215,7 +190,7 @@ async fn a_lease_has_one_holder() {
 async fn a_definition_is_written_once_over_the_one_that_was_read() {
     let (cloud, store) = with_job().await;
     store.job_lease(&key(), "mine", at(0), at(90)).await.unwrap();
-    store.job_show_run(&key(), &run("0a", "RUNNING", 4).summary()).await.unwrap();
+    store.job_show_run(&job(), &run("0a", "RUNNING", 4).summary()).await.unwrap();
     let known = store.job_get(&key()).await.unwrap().unwrap();
     let redefined = |image: &str, seconds| {
         let mut wanted = definition();
@@ -237,10 +212,10 @@ async fn a_definition_is_written_once_over_the_one_that_was_read() {
     let other = Job { id: "another".to_owned(), ..store.job_get(&key()).await.unwrap().unwrap() };
     let next = other.redefined(job().definition, at(20));
     assert_eq!(store.job_redefine(&other, &next, at(80)).await.unwrap(), None);
-    // Neither the lease nor the last run was touched.
+    // Neither the lease nor the runs were touched.
     assert_eq!(store.job_lease(&key(), "other", at(20), at(110)).await.unwrap(), Leased::Busy);
     let now = store.job_get(&key()).await.unwrap().unwrap();
-    assert!(now.last_run.is_some());
+    assert_eq!(now.recent_runs.runs().len(), 1);
     store.job_mark_deleted(&key(), Deletion::default(), at(30), at(90)).await.unwrap();
     let deleting = store.job_get(&key()).await.unwrap().unwrap();
     let next = deleting.redefined(job().definition, at(40));
@@ -344,26 +319,6 @@ async fn a_run_is_closed_only_as_it_was_seen() {
     assert_eq!(due(&store, 9000).await, [DueItem::Job(key())]);
 }
 
-#[tokio::test]
-async fn a_job_shows_its_newest_run_in_its_newest_state() {
-    let (_, store) = with_job().await;
-    let show = async |id: &str, status: &str, version| {
-        store.job_show_run(&key(), &run(id, status, version).summary()).await.unwrap();
-        let shown = store.job_get(&key()).await.unwrap().unwrap().last_run.unwrap();
-        (shown.id.task_id().to_owned(), shown.status, shown.version)
-    };
-    let of = |id: &str, status, version| (id.to_owned(), status, version);
-    assert_eq!(show("0b", "RUNNING", 4).await, of("0b", RunStatus::Running, 4));
-    assert_eq!(show("0a", "STOPPED", 7).await, of("0b", RunStatus::Running, 4));
-    assert_eq!(show("0b", "PENDING", 2).await, of("0b", RunStatus::Running, 4));
-    assert_eq!(show("0b", "STOPPED", 3).await, of("0b", RunStatus::Failed, 3));
-    assert_eq!(show("0b", "RUNNING", 9).await, of("0b", RunStatus::Failed, 3));
-    assert_eq!(show("0c", "PENDING", 1).await, of("0c", RunStatus::Pending, 1));
-    let missing = JobKey::new(team(), JobName::parse("other").unwrap());
-    store.job_show_run(&missing, &run("0a", "RUNNING", 4).summary()).await.unwrap();
-    assert_eq!(store.job_get(&missing).await.unwrap(), None);
-}
-
 /// What is due in all shards, whatever the order.
 async fn due(store: &Store, seconds: i64) -> Vec<DueItem> {
     let mut all = Vec::new();
@@ -416,10 +371,11 @@ async fn a_page_of_jobs_ends_where_dynamodb_ends_it() {
         job.definition.environment.insert("LARGE".to_owned(), large);
         store.job_insert(&job, at(60)).await.unwrap();
     }
-    let first = store.job_list(&team(), None, 100).await.unwrap();
+    let all = JobFilter::default();
+    let first = store.job_list(&team(), &all, None, 100).await.unwrap();
     assert!((10..30).contains(&first.items.len()), "{}", first.items.len());
     let last = first.last.unwrap();
-    let second = store.job_list(&team(), Some(&last), 100).await.unwrap();
+    let second = store.job_list(&team(), &all, Some(&last), 100).await.unwrap();
     assert_eq!(second.last, None);
     let listed: Vec<&str> =
         first.items.iter().chain(&second.items).map(|job| job.definition.name.as_str()).collect();
@@ -427,6 +383,97 @@ async fn a_page_of_jobs_ends_where_dynamodb_ends_it() {
     let state = cloud.state();
     let mut queries = state.table.requests.iter().filter(|one| one.operation == "Query");
     assert!(queries.all(|query| query.consistent));
+}
+
+/// What a filter gathers from several pages of the table is no more than one of them: a function's
+/// answer has its bound too.
+#[tokio::test]
+async fn a_page_of_large_jobs_that_a_filter_gathers_is_not_larger() {
+    let cloud = Cloud::default();
+    let store = cloud.store();
+    let mut large = Vec::new();
+    for number in 0..120 {
+        let mut job = job_of(&format!("job-{number:03}"));
+        if number % 8 == 0 {
+            job.definition.tags.insert("large".to_owned(), String::new());
+            job.definition.environment.insert("LARGE".to_owned(), "x".repeat(120_000));
+            large.push(job.definition.name.clone());
+        }
+        store.job_insert(&job, at(60)).await.unwrap();
+    }
+    for order in JobOrder::ALL {
+        let tags = BTreeMap::from([("large".to_owned(), None)]);
+        let filter = JobFilter { tags, order, ..JobFilter::default() };
+        let mut listed = Vec::new();
+        let mut after = None;
+        loop {
+            let page = store.job_list(&team(), &filter, after.as_deref(), 30).await.unwrap();
+            // Eight of these are less than a megabyte, and nine more.
+            assert!(page.items.len() <= 8, "{}", page.items.len());
+            listed.extend(page.items.into_iter().map(|job| job.definition.name));
+            after = page.last;
+            if after.is_none() {
+                break;
+            }
+        }
+        if order == JobOrder::NameDescending {
+            listed.reverse();
+        }
+        assert_eq!(listed, large, "{order:?}");
+    }
+}
+
+/// A filter that lets nothing through does not make one request read all jobs of a team.
+#[tokio::test]
+async fn a_filter_of_jobs_reads_some_pages_and_no_more() {
+    let cloud = Cloud::default();
+    let store = cloud.store();
+    for number in 0..60 {
+        store.job_insert(&job_of(&format!("job-{number:02}")), at(60)).await.unwrap();
+    }
+    cloud.take_calls();
+    let none = JobFilter { enabled: Some(false), ..JobFilter::default() };
+    let mut after = None;
+    let mut queries = Vec::new();
+    loop {
+        let page = store.job_list(&team(), &none, after.as_deref(), 2).await.unwrap();
+        assert_eq!(page.items, []);
+        queries.push(cloud.take_calls().len());
+        after = page.last;
+        if after.is_none() {
+            break;
+        }
+    }
+    // Pages of three, eight at a time.
+    assert_eq!(queries, [8, 8, 5]);
+}
+
+/// What tags hold is never read as an expression.
+#[tokio::test]
+async fn a_filter_has_its_values_beside_its_expression() {
+    let cloud = Cloud::default();
+    let tag = |key: &str, value: Option<&str>| (key.to_owned(), value.map(str::to_owned));
+    let filter = JobFilter {
+        phase: Some(Phase::Ready),
+        enabled: Some(true),
+        last_outcome: Some(RunStatus::Failed),
+        tags: BTreeMap::from([tag("a.b = :c", Some("d")), tag("x) OR (y", None)]),
+        ..JobFilter::default()
+    };
+    cloud.store().job_list(&team(), &filter, None, 10).await.unwrap();
+    let state = cloud.state();
+    let query = state.table.requests.last().unwrap();
+    assert_eq!(
+        query.filter.as_deref(),
+        Some(
+            "phase = :phase AND #definition.#enabled = :enabled \
+             AND recent_runs.last_outcome = :last_outcome \
+             AND #definition.#tags.#tag0 = :tag0 AND attribute_exists(#definition.#tags.#tag1)"
+        )
+    );
+    assert_eq!((&*query.names["#tag0"], &*query.names["#tag1"]), ("a.b = :c", "x) OR (y"));
+    assert_eq!(query.values[":tag0"], AttributeValue::S("d".to_owned()));
+    assert_eq!(query.values[":last_outcome"], AttributeValue::S("failed".to_owned()));
 }
 
 /// A filter that lets nothing through does not make one request read a whole history.

@@ -37,20 +37,22 @@ impl App {
             return Ok(Ingested::NotOurs);
         };
         let run = Run::of_task(task, self.trigger(&key, task));
-        let known = self.store.job_get(&key).await?.is_some();
+        let job = self.store.job_get(&key).await?;
         let kept_for = SignedDuration::from_hours(24 * i64::from(self.deployment.history_days));
         let expires_at = later(run.created_at, kept_for);
-        let applied =
-            self.store.run_apply(&key, &run, expires_at, later(now, SILENCE), !known).await?;
+        let applied = self
+            .store
+            .run_apply(&key, &run, expires_at, later(now, SILENCE), job.is_none())
+            .await?;
         // Also when the state was known: the one who wrote it may have died before this. Then the
         // table has the better evidence.
-        if known {
+        if let Some(job) = job {
             let shown = match applied {
                 Applied::Written => Some(run),
                 Applied::Ignored => self.store.run_get(&key, &run.id).await?,
             };
             if let Some(run) = shown {
-                self.store.job_show_run(&key, &run.summary()).await?;
+                self.store.job_show_run(&job, &run.summary()).await?;
             }
         }
         Ok(match applied {

@@ -10,9 +10,10 @@ use uuid::Uuid;
 use super::reconcile::later;
 use super::{App, Moment};
 use crate::domain::ids::{JobKey, JobName, TeamName};
-use crate::domain::job::{Deletion, Job, JobDefinition, Phase, Subscription};
+use crate::domain::job::{Deletion, Job, JobDefinition, JobFilter, Phase, Subscription};
 use crate::domain::violation::{Violation, ViolationCode};
 use crate::error::{Error, Result};
+use crate::provision::names::hex_sha256;
 use crate::store::{decode_cursor, encode_cursor};
 
 /// When the sweeper looks after a job whose maker died before it had the lease.
@@ -56,6 +57,14 @@ pub enum Precondition {
 pub struct Changed {
     pub view: JobView,
     pub created: bool,
+}
+
+/// Which jobs a request wants.
+#[derive(Debug, Default)]
+pub struct JobsWanted {
+    pub filter: JobFilter,
+    pub limit: usize,
+    pub cursor: Option<String>,
 }
 
 /// A page of jobs.
@@ -120,7 +129,7 @@ impl App {
             scheduled_since: moment.now,
             former: Default::default(),
             past_clusters: Default::default(),
-            last_run: None,
+            recent_runs: Default::default(),
         })
     }
 
@@ -269,19 +278,21 @@ impl App {
         Ok(self.view_with_subscriptions(job, moment).await)
     }
 
-    /// The jobs of a team by name. Errors: `Invalid` for a cursor of another list.
+    /// The jobs of a team that are wanted, by name. Errors: `Invalid` for a cursor of another list.
     pub async fn job_list(
         &self,
         team: &TeamName,
-        limit: usize,
-        cursor: Option<&str>,
+        wanted: JobsWanted,
         moment: Moment,
     ) -> Result<ListedJobs> {
-        let list = format!("jobs/{team}");
-        let after = cursor
-            .map(|cursor| checked_cursor(&list, cursor, |name| JobName::parse(name).is_ok()))
-            .transpose()?;
-        let page = self.store.job_list(team, after.as_deref(), limit).await?;
+        let filter = &wanted.filter;
+        let list = format!("jobs/{team}/{}", digest(filter)?);
+        // A key outside the bounds of its list is an error to DynamoDB.
+        let in_list =
+            |name: &str| JobName::parse(name).is_ok() && name.starts_with(filter.prefix());
+        let after =
+            wanted.cursor.map(|cursor| checked_cursor(&list, &cursor, in_list)).transpose()?;
+        let page = self.store.job_list(team, filter, after.as_deref(), wanted.limit).await?;
         Ok(ListedJobs {
             items: page.items.into_iter().map(|job| view(job, moment)).collect(),
             next: page.last.map(|last| encode_cursor(&list, &last)),
@@ -365,6 +376,14 @@ impl App {
 
 pub(super) fn view(job: Job, moment: Moment) -> JobView {
     JobView { next_starts: job.next_starts(moment.now, NEXT_STARTS), subscriptions: None, job }
+}
+
+/// Names the list of a filter in its cursors. What is wanted of tags can be long, and a cursor comes
+/// back in a URL beside it.
+fn digest(filter: &JobFilter) -> Result<String> {
+    let text = serde_json::to_string(filter)
+        .map_err(|error| Error::Internal(format!("a filter can't be written: {error}")))?;
+    Ok(hex_sha256(text.as_bytes())[..16].to_owned())
 }
 
 /// A schedule that never starts anything is a mistake that nothing else would tell.

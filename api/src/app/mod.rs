@@ -19,7 +19,7 @@ use crate::store::Store;
 
 pub use dry_run::Foreseen;
 pub use ingest::Ingested;
-pub use jobs::{Change, Changed, JobView, ListedJobs, Precondition};
+pub use jobs::{Change, Changed, JobView, JobsWanted, ListedJobs, Precondition};
 pub use runs::{ListedRuns, LogsWanted, RunView, RunsWanted};
 pub use sweep::Swept;
 

@@ -164,10 +164,13 @@ impl App {
     ) -> Result<()> {
         let Some(task) = task else {
             tracing::warn!(job = %key, run = %run.id, "run closed: ECS forgot its task");
-            self.store.run_close_unknown(key, run, FORGOTTEN).await?;
-            let mut summary = run.summary();
-            summary.status = RunStatus::Unknown;
-            return self.store.job_show_run(key, &summary).await;
+            // The job first: a run that is closed is not due again.
+            if let Some(job) = self.store.job_get(key).await? {
+                let mut summary = run.summary();
+                summary.status = RunStatus::Unknown;
+                self.store.job_show_run(&job, &summary).await?;
+            }
+            return self.store.run_close_unknown(key, run, FORGOTTEN).await;
         };
         self.ingest(&task, now).await?;
         if !task.has_stopped() {

@@ -3,6 +3,7 @@
 mod bounds;
 mod container;
 mod definition;
+mod filter;
 mod read;
 mod secrets;
 mod volumes;
@@ -21,11 +22,12 @@ pub use definition::{
     Architecture, Capacity, Image, JobDefinition, MANAGED_BY_TAG, MANAGED_TAG_PREFIX, Protocol,
     Subscriber,
 };
+pub use filter::{JobFilter, JobOrder, TAG_FILTERS_MAX, read_wanted_tag};
 pub use secrets::{SecretStore, secret_resources};
 pub use volumes::{Efs, Volume};
 
 use super::ids::{JobKey, TeamName};
-use super::run::LastRun;
+use super::recent_runs::RecentRuns;
 
 /// A job as it is kept: what is wanted, and how far AWS follows.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -66,8 +68,9 @@ pub struct Job {
     /// job's own.
     #[serde(default)]
     pub past_clusters: BTreeSet<Option<String>>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub last_run: Option<LastRun>,
+    /// The ten newest runs.
+    #[serde(default, skip_serializing_if = "RecentRuns::is_empty")]
+    pub recent_runs: RecentRuns,
 }
 
 impl Job {
@@ -121,11 +124,9 @@ impl Job {
         if !self.definition.enabled || self.deletion.is_some() {
             return Vec::new();
         }
-        let seen = self
-            .last_run
-            .as_ref()
-            .and_then(|run| run.scheduled_time)
-            .filter(|seen| *seen >= self.scheduled_since);
+        // The newest run can be one that the schedule did not start.
+        let seen = self.recent_runs.runs().iter().filter_map(|run| run.scheduled_time).max();
+        let seen = seen.filter(|seen| *seen >= self.scheduled_since);
         let anchor = seen.unwrap_or(self.scheduled_since);
         self.definition.schedule.next_starts(now, anchor, count)
     }
@@ -154,6 +155,8 @@ pub enum Phase {
 }
 
 impl Phase {
+    pub const ALL: [Phase; 4] = [Phase::Provisioning, Phase::Ready, Phase::Failed, Phase::Deleting];
+
     pub fn as_str(self) -> &'static str {
         match self {
             Phase::Provisioning => "provisioning",

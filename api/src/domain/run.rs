@@ -43,6 +43,17 @@ impl RunStatus {
         RunStatus::Unknown,
     ];
 
+    /// How a run can end.
+    pub const OUTCOMES: [RunStatus; 7] = [
+        RunStatus::Succeeded,
+        RunStatus::Failed,
+        RunStatus::FailedToStart,
+        RunStatus::TimedOut,
+        RunStatus::Stopped,
+        RunStatus::Interrupted,
+        RunStatus::Unknown,
+    ];
+
     pub fn as_str(self) -> &'static str {
         match self {
             RunStatus::Pending => "pending",
@@ -242,8 +253,8 @@ impl Run {
     }
 
     /// What the job's own entry shows of this run.
-    pub fn summary(&self) -> LastRun {
-        LastRun {
+    pub fn summary(&self) -> RunSummary {
+        RunSummary {
             id: self.id.clone(),
             status: self.status,
             trigger: self.trigger,
@@ -257,9 +268,9 @@ impl Run {
     }
 }
 
-/// The newest run of a job, as far as a list of jobs shows it.
+/// A run, as far as its job's own entry shows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LastRun {
+pub struct RunSummary {
     pub id: RunId,
     pub status: RunStatus,
     pub trigger: Trigger,
@@ -273,6 +284,14 @@ pub struct LastRun {
     /// 1 once the task has stopped, 0 before: see [`Run::evidence`].
     pub stopped: u8,
     pub version: i64,
+}
+
+impl RunSummary {
+    /// What decides between two states of the same run, as [`Run::evidence`] does. A run that was
+    /// closed as `unknown` has the evidence of the state in which it was seen last, and beats it.
+    pub fn evidence(&self) -> (u8, i64, bool) {
+        (self.stopped, self.version, self.status.is_final())
+    }
 }
 
 #[cfg(test)]
@@ -320,6 +339,13 @@ mod tests {
 
     fn status(stop_code: Option<&str>, exit_codes: &[(&str, Option<i32>)]) -> RunStatus {
         Run::of_task(&task(stop_code, exit_codes), Trigger::External).status
+    }
+
+    #[test]
+    fn a_run_ends_in_any_status_that_is_final() {
+        let ends: Vec<RunStatus> =
+            RunStatus::ALL.into_iter().filter(|status| status.is_final()).collect();
+        assert_eq!(ends, RunStatus::OUTCOMES);
     }
 
     #[test]

@@ -271,6 +271,18 @@ impl Params {
         first
     }
 
+    /// The texts of the parameter `name`, which can be repeated up to `max` times.
+    pub(super) fn texts(&mut self, name: &'static str, max: usize) -> Vec<String> {
+        self.known.push(name);
+        let values = self.given.extract_if(.., |(given, _)| given == name);
+        let mut texts: Vec<String> = values.map(|(_, value)| value).collect();
+        if texts.len() > max {
+            self.wrong(name, ViolationCode::Range, format!("is given more than {max} times"));
+            texts.clear();
+        }
+        texts
+    }
+
     /// The number `name`, from 1 to `max`.
     pub(super) fn count(&mut self, name: &'static str, max: i32) -> Option<i32> {
         let text = self.text(name)?;
@@ -293,6 +305,11 @@ impl Params {
                 false
             }
         }
+    }
+
+    /// Whether `name` is true or false, if it is given.
+    pub(super) fn either(&mut self, name: &'static str) -> Option<bool> {
+        self.one_of(name, &[true, false], |one| if one { "true" } else { "false" })
     }
 
     pub(super) fn time(&mut self, name: &'static str) -> Option<Timestamp> {

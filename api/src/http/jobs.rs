@@ -3,20 +3,25 @@
 mod body;
 mod container;
 
+use std::collections::BTreeMap;
+
 use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 
-use body::{JobBody, JobList, JobRequest, NotificationTest};
+use body::{JobBody, JobList, JobOrder, JobRequest, NotificationTest, Outcome, Phase};
 
 use super::Api;
 use super::extract::{
     Condition, ConditionParams, JobParams, JobPath, JsonBody, NoBody, Params, TeamParams, TeamPath,
 };
 use super::problem::{ChangeProblems, CommonProblems, Problem};
-use crate::app::{Change, JobView};
-use crate::domain::job::Deletion;
+use crate::app::{Change, JobView, JobsWanted};
+use crate::domain::ids::JobName;
+use crate::domain::job::{self, Deletion};
+use crate::domain::run;
+use crate::domain::violation::ViolationCode;
 
 const LIMIT_DEFAULT: i32 = 50;
 const LIMIT_MAX: i32 = 100;
@@ -60,7 +65,8 @@ pub(super) async fn create(
 
 /// List a team's jobs
 ///
-/// By name. A page can hold fewer jobs than `limit` and not be the last: `next` tells.
+/// By name. Of several filters all must hold. A page can hold fewer jobs than `limit`, even none, and
+/// not be the last: `next` tells.
 #[utoipa::path(
     get,
     path = "/teams/{team}/jobs",
@@ -71,6 +77,16 @@ pub(super) async fn create(
         ("limit" = Option<i32>, Query, description = "Jobs a page, 1 to 100; 50 if left out",
          minimum = 1, maximum = 100),
         ("cursor" = Option<String>, Query, description = "The `next` of the page before"),
+        ("order" = inline(Option<JobOrder>), Query, description = "By name, ascending if left out"),
+        ("name_prefix" = Option<String>, Query, description = "Only jobs whose names begin so",
+         pattern = "^[a-z][a-z0-9-]*$", max_length = 64),
+        ("phase" = Option<Phase>, Query, description = "Only jobs in this phase"),
+        ("enabled" = Option<bool>, Query, description = "Only jobs whose schedule is on, or off"),
+        ("last_outcome" = Option<Outcome>, Query,
+         description = "Only jobs of which the newest run that has ended ended so"),
+        ("tag" = Option<Vec<String>>, Query, max_items = 5,
+         description = "Only jobs with this tag: `key` for any value, or `key,value`. Repeated, for \
+                        jobs with all of them"),
     ),
     responses((status = 200, description = "A page of jobs", body = JobList), CommonProblems),
 )]
@@ -80,11 +96,52 @@ pub(super) async fn list(
     mut params: Params,
 ) -> Result<Json<JobList>, Problem> {
     let limit = params.count("limit", LIMIT_MAX).unwrap_or(LIMIT_DEFAULT);
-    let limit = usize::try_from(limit).unwrap_or(1);
-    let cursor = params.text("cursor");
+    let wanted = JobsWanted {
+        limit: usize::try_from(limit).unwrap_or(1),
+        cursor: params.text("cursor"),
+        filter: job::JobFilter {
+            order: params
+                .one_of("order", &job::JobOrder::ALL, job::JobOrder::as_str)
+                .unwrap_or_default(),
+            name_prefix: name_prefix(&mut params),
+            phase: params.one_of("phase", &job::Phase::ALL, job::Phase::as_str),
+            enabled: params.either("enabled"),
+            last_outcome: params.one_of(
+                "last_outcome",
+                &run::RunStatus::OUTCOMES,
+                run::RunStatus::as_str,
+            ),
+            tags: wanted_tags(&mut params),
+        },
+    };
     params.finish()?;
-    let page = api.app.job_list(&team, limit, cursor.as_deref(), api.moment()).await?;
+    let page = api.app.job_list(&team, wanted, api.moment()).await?;
     Ok(Json(JobList { items: page.items.into_iter().map(JobBody::of).collect(), next: page.next }))
+}
+
+fn name_prefix(params: &mut Params) -> Option<JobName> {
+    let text = params.text("name_prefix")?;
+    JobName::parse(&text)
+        .map_err(|why| params.wrong("name_prefix", ViolationCode::Format, why))
+        .ok()
+}
+
+fn wanted_tags(params: &mut Params) -> BTreeMap<String, Option<String>> {
+    let mut tags = BTreeMap::new();
+    for text in params.texts("tag", job::TAG_FILTERS_MAX) {
+        match job::read_wanted_tag(&text) {
+            Err(why) => params.wrong("tag", ViolationCode::Format, why),
+            Ok((key, value)) => {
+                // Two values of one key would let no job through.
+                if tags.contains_key(&key) {
+                    let detail = format!("names the key `{key}` more than once");
+                    params.wrong("tag", ViolationCode::Duplicate, detail);
+                }
+                tags.insert(key, value);
+            }
+        }
+    }
+    tags
 }
 
 /// Get a job

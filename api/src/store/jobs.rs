@@ -1,5 +1,7 @@
 //! The jobs in the table.
 
+use std::borrow::Cow;
+
 use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
@@ -8,14 +10,21 @@ use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditi
 use jiff::Timestamp;
 
 use super::due::{due_attributes, shard_of};
+use super::runs::PAGES_MAX;
 use super::{Item, Page, Store, attribute, epoch, from_item, number, string_of, text, to_item};
 use crate::domain::ids::{JobKey, TeamName};
-use crate::domain::job::{Deletion, Job, Phase, ResourceKind, ResourceStatus};
-use crate::domain::run::LastRun;
+use crate::domain::job::{Deletion, Job, JobFilter, JobOrder, Phase, ResourceKind, ResourceStatus};
+use crate::domain::run::RunSummary;
 use crate::error::{Error, Result};
 
 /// Times that a change is tried against others of the same job.
 const WRITES_MAX: usize = 5;
+/// Times that a run is tried to be shown against others: each time one of them gets through, so
+/// that this is enough for as many writers at once, one for each run that a job shows.
+const SHOWS_MAX: usize = 10;
+/// Jobs of one answer, as DynamoDB counts them: so many bytes as it reads for a page. Written as
+/// JSON, and that once more as a string of JSON, they stay below the 6 MB of a function's answer.
+const PAGE_BYTES: usize = 1024 * 1024;
 
 /// What came of asking for a job's lease.
 #[derive(Clone, Debug, PartialEq)]
@@ -122,44 +131,111 @@ impl Store {
         answer.item.map(from_item).transpose()
     }
 
-    /// The jobs of a team by name, those behind `after` only, `limit` at most: fewer where an
-    /// answer would grow too large (DynamoDB ends a page at 1 MB).
+    /// The jobs of a team that `filter` wants, in its order, those behind the name `after` only.
+    ///
+    /// The page can hold fewer than `limit`, even none, and still not be the last one: an answer
+    /// has at most [`PAGE_BYTES`], and a filter that lets little through is applied to some pages
+    /// of the table only.
     pub async fn job_list(
         &self,
         team: &TeamName,
+        filter: &JobFilter,
         after: Option<&str>,
         limit: usize,
     ) -> Result<Page<Job>> {
-        let start = after.map(|name| {
-            Item::from([
-                ("pk".to_owned(), text(pk(team))),
-                ("sk".to_owned(), text(format!("JOB#{name}"))),
-            ])
-        });
-        let page = self
+        // Without a filter one page of the table is a page of the list.
+        let pages = if filter.is_of_names_only() { 1 } else { PAGES_MAX };
+        let mut items: Vec<Job> = Vec::new();
+        let mut last = after.map(str::to_owned);
+        let mut bytes = 0;
+        for _ in 0..pages {
+            let page = self.job_page(team, filter, last.as_deref(), limit + 1).await?;
+            last = page.last;
+            for item in page.items {
+                bytes += size_of(&item);
+                if items.len() == limit || (bytes > PAGE_BYTES && !items.is_empty()) {
+                    let last = items.last().map(|job| job.definition.name.to_string());
+                    return Ok(Page { items, last });
+                }
+                items.push(from_item(item)?);
+            }
+            if last.is_none() || items.len() == limit {
+                break;
+            }
+        }
+        Ok(Page { items, last })
+    }
+
+    async fn job_page(
+        &self,
+        team: &TeamName,
+        filter: &JobFilter,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Page<Item>> {
+        let mut conditions = Vec::new();
+        let mut query = self
             .client
             .query()
             .table_name(&self.table)
             .key_condition_expression("pk = :pk AND begins_with(sk, :jobs)")
             .expression_attribute_values(":pk", text(pk(team)))
-            .expression_attribute_values(":jobs", text("JOB#"))
-            .set_exclusive_start_key(start)
+            .expression_attribute_values(":jobs", text(format!("JOB#{}", filter.prefix())))
+            .set_exclusive_start_key(after.map(|name| {
+                Item::from([
+                    ("pk".to_owned(), text(pk(team))),
+                    ("sk".to_owned(), text(format!("JOB#{name}"))),
+                ])
+            }))
+            .scan_index_forward(filter.order == JobOrder::Name)
             .consistent_read(true)
-            .limit(i32::try_from(limit).unwrap_or(i32::MAX).saturating_add(1))
-            .send()
-            .await
-            .map_err(|error| Error::aws("dynamodb:Query", error))?;
+            .limit(i32::try_from(limit).unwrap_or(i32::MAX));
+        if let Some(phase) = filter.phase {
+            conditions.push("phase = :phase".to_owned());
+            query = query.expression_attribute_values(":phase", attribute(&phase)?);
+        }
+        if let Some(enabled) = filter.enabled {
+            conditions.push("#definition.#enabled = :enabled".to_owned());
+            query = query
+                .expression_attribute_names("#enabled", "enabled")
+                .expression_attribute_values(":enabled", AttributeValue::Bool(enabled));
+        }
+        if let Some(outcome) = filter.last_outcome {
+            conditions.push("recent_runs.last_outcome = :last_outcome".to_owned());
+            query = query.expression_attribute_values(":last_outcome", attribute(&outcome)?);
+        }
+        // Keys and values of tags hold what an expression would read: they stand beside it.
+        for (index, (key, value)) in filter.tags.iter().enumerate() {
+            let path = format!("#definition.#tags.#tag{index}");
+            query = query.expression_attribute_names(format!("#tag{index}"), key);
+            match value {
+                Some(value) => {
+                    conditions.push(format!("{path} = :tag{index}"));
+                    query = query.expression_attribute_values(format!(":tag{index}"), text(value));
+                }
+                None => conditions.push(format!("attribute_exists({path})")),
+            }
+        }
+        if !filter.tags.is_empty() {
+            query = query.expression_attribute_names("#tags", "tags");
+        }
+        // What is given and not used is an error to DynamoDB.
+        if filter.enabled.is_some() || !filter.tags.is_empty() {
+            query = query.expression_attribute_names("#definition", "definition");
+        }
+        if !conditions.is_empty() {
+            query = query.filter_expression(conditions.join(" AND "));
+        }
+        let page = query.send().await.map_err(|error| Error::aws("dynamodb:Query", error))?;
         let last = match page.last_evaluated_key() {
             Some(key) => string_of(key, "sk")?.strip_prefix("JOB#").map(str::to_owned),
             None => None,
         };
-        let items: Result<Vec<Job>> =
-            page.items.unwrap_or_default().into_iter().map(from_item).collect();
-        Ok(Page { items: items?, last }.cut(limit, |job: &Job| job.definition.name.as_str()))
+        Ok(Page { items: page.items.unwrap_or_default(), last })
     }
 
     /// Writes what is wanted of `next`, if the job still is what `known` says; `None` if it was
-    /// changed between. Who holds the lease, and what the job's last run was, stays.
+    /// changed between. Who holds the lease, and what the job's runs were, stays.
     pub async fn job_redefine(
         &self,
         known: &Job,
@@ -428,24 +504,37 @@ impl Store {
         }
     }
 
-    /// Shows `run` as the job's last one, unless a newer one or a newer state of it is shown.
-    /// A job that is gone shows nothing.
-    pub async fn job_show_run(&self, key: &JobKey, run: &LastRun) -> Result<()> {
-        let update = self
-            .job_update(key)
-            .update_expression("SET last_run = :run")
-            .condition_expression(
-                "attribute_exists(pk) AND (attribute_not_exists(last_run) OR last_run.#id < :id \
-                 OR (last_run.#id = :id AND (last_run.stopped < :stopped \
-                 OR (last_run.stopped = :stopped AND last_run.#version <= :version))))",
-            )
-            .expression_attribute_names("#id", "id")
-            .expression_attribute_names("#version", "version")
-            .expression_attribute_values(":run", attribute(run)?)
-            .expression_attribute_values(":id", text(run.id.as_str()))
-            .expression_attribute_values(":stopped", number(run.stopped))
-            .expression_attribute_values(":version", number(run.version));
-        self.conditional(update).await.map(drop)
+    /// Shows `run` among the recent runs of `job`, which is as it was read, unless it is older than
+    /// those or a newer state of it is shown. Nothing is written where nothing changes. A job that is
+    /// gone shows nothing.
+    ///
+    /// Errors: `Busy` if others came first again and again.
+    pub async fn job_show_run(&self, job: &Job, run: &RunSummary) -> Result<()> {
+        let key = job.key();
+        let mut known = Cow::Borrowed(job);
+        for _ in 0..SHOWS_MAX {
+            let Some(recent_runs) = known.recent_runs.with(run) else {
+                return Ok(());
+            };
+            // Another job of the name has other runs. The first that is shown finds no attribute.
+            let update = self
+                .job_update(&key)
+                .update_expression("SET recent_runs = :recent_runs")
+                .condition_expression(
+                    "#id = :id AND (attribute_not_exists(recent_runs) \
+                     OR recent_runs.#version = :known)",
+                )
+                .expression_attribute_names("#id", "id")
+                .expression_attribute_names("#version", "version")
+                .expression_attribute_values(":recent_runs", attribute(&recent_runs)?)
+                .expression_attribute_values(":id", text(&known.id))
+                .expression_attribute_values(":known", number(known.recent_runs.version()));
+            match self.conditional(update).await? {
+                Conditional::Held(_) | Conditional::Refused(None) => return Ok(()),
+                Conditional::Refused(Some(item)) => known = Cow::Owned(from_item(item)?),
+            }
+        }
+        Err(Error::Busy(format!("job `{}`", key.job)))
     }
 
     fn job_update(&self, key: &JobKey) -> UpdateItemFluentBuilder {
@@ -472,6 +561,21 @@ impl Store {
                 _ => Err(Error::aws("dynamodb:UpdateItem", error)),
             },
         }
+    }
+}
+
+/// The size of an item. Source: Amazon DynamoDB Developer Guide, "DynamoDB item sizes and formats";
+/// a number is taken to be as long as it is written, which is more than it has.
+fn size_of(item: &Item) -> usize {
+    item.iter().map(|(name, value)| name.len() + size_of_value(value)).sum()
+}
+
+fn size_of_value(value: &AttributeValue) -> usize {
+    match value {
+        AttributeValue::S(text) | AttributeValue::N(text) => text.len(),
+        AttributeValue::M(map) => 3 + size_of(map) + map.len(),
+        AttributeValue::L(list) => 3 + list.iter().map(|one| 1 + size_of_value(one)).sum::<usize>(),
+        _ => 1,
     }
 }
 

@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 
 /// Pages read for one request at most: a filter that lets little through must not make a request
 /// read a whole history.
-const PAGES_MAX: usize = 8;
+pub(super) const PAGES_MAX: usize = 8;
 
 /// Whether a state of a run was news.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -244,7 +244,7 @@ fn query(state: &mut State, input: &QueryInput) -> Result<QueryOutput, Refusal> 
     let mut page = Vec::new();
     let mut last = None;
     for item in items {
-        bytes += json_of(&item).to_string().len();
+        bytes += size_of(&item);
         page.push(item);
         if page.len() == limit || bytes >= PAGE_BYTES {
             // Also when nothing comes behind it.
@@ -284,8 +284,25 @@ fn due(state: &State) -> Vec<Item> {
     found
 }
 
+/// Source: Amazon DynamoDB Developer Guide, "DynamoDB item sizes and formats".
+fn size_of(item: &Item) -> usize {
+    item.iter().map(|(name, value)| name.len() + size_of_value(value)).sum()
+}
+
+fn size_of_value(value: &AttributeValue) -> usize {
+    match value {
+        AttributeValue::S(text) => text.len(),
+        // One byte for two digits, and one more.
+        AttributeValue::N(number) => number.len().div_ceil(2) + 1,
+        AttributeValue::Bool(_) | AttributeValue::Null(_) => 1,
+        AttributeValue::M(map) => 3 + size_of(map) + map.len(),
+        AttributeValue::L(list) => 3 + list.iter().map(|one| 1 + size_of_value(one)).sum::<usize>(),
+        other => panic!("the store has no {other:?}"),
+    }
+}
+
 /// An item in the JSON of the API.
-fn json_of(item: &Item) -> Value {
+pub(super) fn json_of(item: &Item) -> Value {
     let pairs = item.iter().map(|(name, value)| (name.clone(), json_of_value(value)));
     Value::Object(pairs.collect::<Map<_, _>>())
 }

@@ -180,6 +180,19 @@ impl Cloud {
         });
     }
 
+    /// The next `times` conditions of updates do not hold, as if somebody else had written the
+    /// item between, which is told as it stands now.
+    pub(crate) fn contend(&self, times: usize, pk: &str, sk: &str) {
+        let mut state = self.state();
+        let more = json!({"Item": dynamodb::json_of(state.table.item(pk, sk).unwrap())});
+        state.failures.push(Failure {
+            when: When::Operation("dynamodb:UpdateItem"),
+            times,
+            refusal: Refusal { more, ..refusal("ConditionalCheckFailedException", "contention") },
+            effect: Effect::None,
+        });
+    }
+
     /// Of the calls from now on, the one after `skipped` others gets no answer but an error of the
     /// service, whatever call it is.
     pub(crate) fn lose(&self, skipped: usize, effect: Effect) {

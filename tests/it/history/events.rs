@@ -4,7 +4,7 @@ use cronplane::app::RunsWanted;
 use cronplane::domain::run::{RunStatus, Trigger};
 use serde_json::{Value, json};
 
-use super::{apply, apply_all, only_run, run_items, runs, time, with_job};
+use super::{apply, apply_all, newest, only_run, run_items, runs, time, with_job};
 use crate::job::{BASE, at, delete, moment, stored};
 use crate::task::{self, event, state};
 
@@ -53,7 +53,7 @@ async fn every_field_of_a_run_is_read_from_its_last_event() {
     });
     assert_eq!(serde_json::to_value(&run).unwrap(), wanted);
 
-    let shown = stored(&app).await.unwrap().last_run.unwrap();
+    let shown = newest(&app).await;
     assert_eq!((shown.id.clone(), shown.status), (run.id, RunStatus::Failed));
     assert_eq!(shown.exit_code, Some(1));
     assert_eq!(shown.scheduled_time, Some(time("2020-01-23T17:57:00Z")));
@@ -161,15 +161,19 @@ async fn a_poison_message_fails_alone() {
 #[tokio::test]
 async fn a_message_that_the_table_refuses_comes_again() {
     let (cloud, app) = with_job().await;
-    let bodies: Vec<String> = ["0a", "0b"].map(|id| state(id, 0, "RUNNING", 4).to_string()).into();
-    for operation in ["dynamodb:PutItem", "dynamodb:GetItem", "dynamodb:UpdateItem"] {
+    for (version, operation) in
+        (4..).zip(["dynamodb:PutItem", "dynamodb:GetItem", "dynamodb:UpdateItem"])
+    {
+        let bodies: Vec<String> =
+            ["0a", "0b"].map(|id| state(id, 0, "RUNNING", version).to_string()).into();
         cloud.fail(operation, 1, "ProvisionedThroughputExceededException", "later");
         assert_eq!(apply(&app, &bodies, at(0)).await, [0], "{operation}");
         assert_eq!(apply(&app, &bodies[..1], at(0)).await, [0; 0]);
     }
     assert_eq!(runs(&app, RunsWanted::default()).await.len(), 2);
-    let shown = stored(&app).await.unwrap().last_run.unwrap();
-    assert_eq!(shown.id.task_id(), "0b");
+    let shown = stored(&app).await.unwrap().recent_runs;
+    let shown: Vec<_> = shown.runs().iter().map(|run| (run.id.task_id(), run.version)).collect();
+    assert_eq!(shown, [("0b", 6), ("0a", 6)]);
 }
 
 #[tokio::test]

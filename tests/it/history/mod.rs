@@ -3,17 +3,18 @@
 mod events;
 mod list;
 mod order;
+mod recent;
 mod sweep;
 
 use aws_lambda_events::sqs::{SqsEvent, SqsMessage};
 use cronplane::app::{App, RunsWanted};
-use cronplane::domain::run::Run;
+use cronplane::domain::run::{Run, RunSummary};
 use cronplane::events::apply_batch;
 use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::cloud::{Cloud, Item};
-use crate::job::{JOB, TEAM, at, create, key, moment};
+use crate::job::{JOB, TEAM, at, create, key, moment, stored};
 
 /// Applies events as one batch; the numbers of those that failed.
 async fn apply(app: &App, bodies: &[String], now: Timestamp) -> Vec<usize> {
@@ -54,6 +55,11 @@ pub(super) async fn runs(app: &App, wanted: RunsWanted) -> Vec<Run> {
     let wanted = RunsWanted { limit: 100, ..wanted };
     let page = app.run_list(&key(), wanted).await.unwrap();
     page.items.into_iter().map(|view| view.run).collect()
+}
+
+/// The newest run that the job shows.
+pub(super) async fn newest(app: &App) -> RunSummary {
+    stored(app).await.unwrap().recent_runs.newest().unwrap().clone()
 }
 
 /// The items of the job's runs, as they stand in the table.

@@ -77,12 +77,14 @@ proptest! {
             for events in [events, shuffled] {
                 let (cloud, app) = with_job().await;
                 apply_all(&app, &events).await;
-                let shown = stored(&app).await.unwrap().last_run;
+                let shown = stored(&app).await.unwrap().recent_runs;
+                let shown = (shown.runs().to_vec(), shown.last_outcome());
                 results.push((run_items(&cloud), shown));
             }
             (results.remove(0), results.remove(0))
         });
         prop_assert_eq!(in_order.0.len(), 2);
+        prop_assert_eq!(in_order.1.0.len(), 2);
         prop_assert_eq!(in_order, out_of_order);
     }
 }

@@ -4,8 +4,8 @@ use cronplane::app::RunsWanted;
 use cronplane::domain::run::{Run, RunStatus, Trigger};
 use serde_json::{Value, json};
 
-use super::{apply_all, only_run, run_items, runs, time, with_job};
-use crate::job::{BASE, at, moment, stored};
+use super::{apply_all, newest, only_run, run_items, runs, time, with_job};
+use crate::job::{BASE, at, moment};
 use crate::task::{self, snapshot, state};
 
 #[tokio::test]
@@ -44,7 +44,7 @@ async fn a_run_whose_last_event_never_came_is_repaired() {
     let run = only_run(&app).await;
     assert_eq!((run.status, run.version), (RunStatus::Succeeded, 5));
     assert_eq!(run.trigger, Trigger::Schedule);
-    let shown = stored(&app).await.unwrap().last_run.unwrap();
+    let shown = newest(&app).await;
     assert_eq!(shown.status, RunStatus::Succeeded);
     assert_eq!(app.sweep(moment(7200)).await.unwrap().runs, 0);
 }
@@ -103,20 +103,32 @@ async fn a_run_that_ecs_forgot_is_closed_and_a_late_event_still_counts() {
     let run = only_run(&app).await;
     assert_eq!(run.status, RunStatus::Unknown);
     assert!(run.stopped_reason.unwrap().contains("ECS no longer knows this task"));
-    let shown = stored(&app).await.unwrap().last_run.unwrap();
+    let shown = newest(&app).await;
     assert_eq!(shown.status, RunStatus::Unknown);
     assert_eq!(app.sweep(moment(7200)).await.unwrap().runs, 0);
 
     // An event that was told before changes nothing, neither of the run nor of what the job shows.
     apply_all(&app, &[running]).await;
     assert_eq!(only_run(&app).await.status, RunStatus::Unknown);
-    let shown = stored(&app).await.unwrap().last_run.unwrap();
+    let shown = newest(&app).await;
     assert_eq!(shown.status, RunStatus::Unknown);
 
     apply_all(&app, &[state("0a", 0, "STOPPED", 7)]).await;
     assert_eq!(only_run(&app).await.status, RunStatus::Failed);
-    let shown = stored(&app).await.unwrap().last_run.unwrap();
+    let shown = newest(&app).await;
     assert_eq!(shown.status, RunStatus::Failed);
+}
+
+/// A run that is closed is not due again: what the job shows must not be left behind.
+#[tokio::test]
+async fn a_run_is_closed_when_the_job_shows_it() {
+    let (cloud, app) = with_job().await;
+    apply_all(&app, &[state("0a", 0, "RUNNING", 4)]).await;
+    cloud.fail("dynamodb:UpdateItem", 1, "ProvisionedThroughputExceededException", "later");
+    assert_eq!(app.sweep(moment(601)).await.unwrap().failures, 1);
+    assert_eq!(app.sweep(moment(1202)).await.unwrap().failures, 0);
+    assert_eq!(newest(&app).await.status, RunStatus::Unknown);
+    assert_eq!(only_run(&app).await.status, RunStatus::Unknown);
 }
 
 /// The runs of a cluster that is gone are closed, and one that can't be asked about hides no other.

@@ -1,6 +1,7 @@
 //! The API as a client sees it: the real router, whole requests and answers.
 
 mod client;
+mod job_list;
 mod jobs;
 mod logs;
 mod requests;

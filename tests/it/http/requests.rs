@@ -133,6 +133,23 @@ async fn a_wrong_parameter_is_refused() {
         ("GET", JOBS, "cursor=nonsense", "format"),
         ("GET", JOBS, "cursor=", "format"),
         ("GET", JOBS, "page=2", "unknown_field"),
+        ("GET", JOBS, "order=created", "not_allowed"),
+        ("GET", JOBS, "order=", "not_allowed"),
+        ("GET", JOBS, "name_prefix=", "format"),
+        ("GET", JOBS, "name_prefix=Report", "format"),
+        ("GET", JOBS, "name_prefix=-a", "format"),
+        ("GET", JOBS, "phase=broken", "not_allowed"),
+        ("GET", JOBS, "phase=ready&phase=failed", "duplicate"),
+        ("GET", JOBS, "enabled=yes", "not_allowed"),
+        ("GET", JOBS, "enabled", "not_allowed"),
+        ("GET", JOBS, "last_outcome=running", "not_allowed"),
+        ("GET", JOBS, "last_outcome=pending", "not_allowed"),
+        ("GET", JOBS, "tag=", "format"),
+        ("GET", JOBS, "tag=,data", "format"),
+        ("GET", JOBS, "tag=a,b,c", "format"),
+        ("GET", JOBS, "tag=a&tag=a,1", "duplicate"),
+        ("GET", JOBS, "tag=a&tag=b&tag=c&tag=d&tag=e&tag=f", "range"),
+        ("GET", JOBS, "tags=a", "unknown_field"),
         ("GET", THE_JOB, "x=1", "unknown_field"),
         ("POST", &format!("{THE_JOB}/pause"), "x=1", "unknown_field"),
         ("DELETE", THE_JOB, "stop_tasks=maybe", "format"),
@@ -156,6 +173,9 @@ async fn a_wrong_parameter_is_refused() {
     }
     let both = api.get(&format!("{JOBS}?limit=0&color=red")).await.problem(400, "bad_request");
     assert_eq!(errors(&both).len(), 2);
+    let query = "phase=x&enabled=x&last_outcome=x&tag=&tag=,&name_prefix=X&order=x&limit=x";
+    let all = api.get(&format!("{JOBS}?{query}")).await.problem(400, "bad_request");
+    assert_eq!(errors(&all).len(), 8);
     assert_eq!(api.cloud.take_writes(), [""; 0]);
 }
 

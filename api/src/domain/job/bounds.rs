@@ -164,14 +164,24 @@ pub(super) fn check_role(fields: &mut Fields<'_>, key: &str, role: &str, deploym
     }
 }
 
+pub(super) fn is_tag_key(text: &str) -> bool {
+    (1..=128).contains(&text.chars().count()) && text.chars().all(is_of_tags)
+}
+
+pub(super) fn is_tag_value(text: &str) -> bool {
+    text.chars().count() <= 256 && text.chars().all(is_of_tags)
+}
+
+/// Source: Amazon ECS API Reference, Tag; IAM User Guide, "Tags for AWS Identity and Access
+/// Management resources": the narrowest characters that all the services take.
+fn is_of_tags(one: char) -> bool {
+    one.is_alphanumeric() || " +-=._:/@".contains(one)
+}
+
 pub(super) fn check_tags(fields: &mut Fields<'_>, tags: &BTreeMap<String, String>) {
     if tags.len() > TAGS_MAX {
         fields.violation_at("tags", Range, format!("at most {TAGS_MAX} tags, not {}", tags.len()));
     }
-    // Amazon ECS API Reference, Tag; IAM User Guide, "Tags for AWS Identity and Access Management
-    // resources": the narrowest characters that all the services take.
-    let characters =
-        |text: &str| text.chars().all(|one| one.is_alphanumeric() || " +-=._:/@".contains(one));
     let mut seen = BTreeSet::new();
     for (tag, value) in tags {
         let key = format!("tags/{}", pointer_token(tag));
@@ -186,14 +196,14 @@ pub(super) fn check_tags(fields: &mut Fields<'_>, tags: &BTreeMap<String, String
                 format!("`aws:`, `{MANAGED_TAG_PREFIX}` and `{MANAGED_BY_TAG}` are taken"),
             );
         }
-        if tag.is_empty() || tag.chars().count() > 128 || !characters(tag) {
+        if !is_tag_key(tag) {
             fields.violation_at(
                 &key,
                 Format,
                 "a tag's key has 1 to 128 letters, digits, spaces and `+-=._:/@`",
             );
         }
-        if value.chars().count() > 256 || !characters(value) {
+        if !is_tag_value(value) {
             fields.violation_at(
                 &key,
                 Format,

@@ -260,9 +260,15 @@ pub(in crate::http) struct JobStatus {
     #[schema(required)]
     pub(in crate::http) topic_arn: Option<String>,
     pub(in crate::http) subscriptions: Vec<Subscription>,
-    /// The newest run.
+    /// The newest run: the first of `recent_runs`.
     #[schema(required)]
-    pub(in crate::http) last_run: Option<LastRun>,
+    pub(in crate::http) last_run: Option<RunSummary>,
+    /// The newest ten runs, newest first, those that go on among them.
+    #[schema(max_items = 10)]
+    pub(in crate::http) recent_runs: Vec<RunSummary>,
+    /// How the newest of `recent_runs` that has ended did; null while none of them has.
+    #[schema(required)]
+    pub(in crate::http) last_outcome: Option<Outcome>,
     /// The next five starts in UTC; none while the job is paused.
     pub(in crate::http) next_starts: Vec<String>,
     /// True for a `rate`, of which only AWS knows when it counts from: see `docs/API-DESIGN.md`.
@@ -335,9 +341,39 @@ pub(in crate::http) enum SubscriptionState {
     Unknown,
 }
 
-/// The newest run of a job, in short.
+/// How a run ended.
 #[derive(Serialize, ToSchema)]
-pub(in crate::http) struct LastRun {
+#[serde(rename_all = "snake_case")]
+pub(in crate::http) enum Outcome {
+    /// The main container ended with 0.
+    Succeeded,
+    /// The main container ended with another code, or ECS could not tell its code.
+    Failed,
+    /// No container ever ran.
+    FailedToStart,
+    /// Ended by its deadline.
+    TimedOut,
+    /// Stopped by a person or a program.
+    Stopped,
+    /// Ended by AWS: Spot capacity taken back, host retired or broken.
+    Interrupted,
+    /// Its end was never told, and ECS knows the task no longer.
+    Unknown,
+}
+
+/// The order of a list of jobs.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes a parameter in the OpenAPI document; domain::job has it")]
+pub(in crate::http) enum JobOrder {
+    #[schema(rename = "name")]
+    Name,
+    #[schema(rename = "-name")]
+    NameDescending,
+}
+
+/// A run of a job, in short.
+#[derive(Serialize, ToSchema)]
+pub(in crate::http) struct RunSummary {
     pub(in crate::http) id: String,
     pub(in crate::http) status: RunStatus,
     pub(in crate::http) trigger: Trigger,
@@ -457,7 +493,9 @@ impl JobStatus {
                 .collect(),
             topic_arn: topic.and_then(|topic| topic.arn.clone()),
             subscriptions: subscriptions(view),
-            last_run: job.last_run.as_ref().map(LastRun::of),
+            last_run: job.recent_runs.newest().map(RunSummary::of),
+            recent_runs: job.recent_runs.runs().iter().map(RunSummary::of).collect(),
+            last_outcome: job.recent_runs.last_outcome().and_then(Outcome::of),
             next_starts: view.next_starts.iter().map(ToString::to_string).collect(),
             next_starts_approximate: job.definition.schedule.counts_from_enabling(),
         }
@@ -561,9 +599,25 @@ impl Protocol {
     }
 }
 
-impl LastRun {
-    fn of(run: &run::LastRun) -> LastRun {
-        LastRun {
+impl Outcome {
+    /// `None` of a run that goes on.
+    fn of(status: run::RunStatus) -> Option<Outcome> {
+        match status {
+            run::RunStatus::Pending | run::RunStatus::Running => None,
+            run::RunStatus::Succeeded => Some(Outcome::Succeeded),
+            run::RunStatus::Failed => Some(Outcome::Failed),
+            run::RunStatus::FailedToStart => Some(Outcome::FailedToStart),
+            run::RunStatus::TimedOut => Some(Outcome::TimedOut),
+            run::RunStatus::Stopped => Some(Outcome::Stopped),
+            run::RunStatus::Interrupted => Some(Outcome::Interrupted),
+            run::RunStatus::Unknown => Some(Outcome::Unknown),
+        }
+    }
+}
+
+impl RunSummary {
+    fn of(run: &run::RunSummary) -> RunSummary {
+        RunSummary {
             id: run.id.to_string(),
             status: RunStatus::of(run.status),
             trigger: Trigger::of(run.trigger),
