@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::store::{decode_cursor, encode_cursor};
 
 /// When the sweeper looks after a job whose maker died before it had the lease.
-const GRACE: SignedDuration = SignedDuration::from_secs(60);
+pub(super) const GRACE: SignedDuration = SignedDuration::from_secs(60);
 const NEXT_STARTS: usize = 5;
 /// Times that a change is tried against others of the same job.
 const WRITES_MAX: usize = 5;
@@ -77,23 +77,33 @@ impl App {
         definition: Value,
         moment: Moment,
     ) -> Result<JobView> {
-        let definition =
-            JobDefinition::read(definition, &self.deployment).map_err(Error::Invalid)?;
-        self.job_create_defined(team, definition, moment).await
+        let job = self.job_prepare(team, definition, moment).await?;
+        self.job_insert(job, moment).await
     }
 
-    async fn job_create_defined(
+    /// The job that the JSON of a request asks for, checked and not stored yet.
+    pub(super) async fn job_prepare(
+        &self,
+        team: TeamName,
+        definition: Value,
+        moment: Moment,
+    ) -> Result<Job> {
+        let definition =
+            JobDefinition::read(definition, &self.deployment).map_err(Error::Invalid)?;
+        self.job_new(team, definition, moment).await
+    }
+
+    async fn job_new(
         &self,
         team: TeamName,
         definition: JobDefinition,
         moment: Moment,
-    ) -> Result<JobView> {
+    ) -> Result<Job> {
         check_starts(&definition, moment)?;
         if let Some(cluster) = &definition.cluster {
             self.provisioner.check_cluster(cluster).await?;
         }
-        let name = definition.name.clone();
-        let job = Job {
+        Ok(Job {
             id: Uuid::new_v4().to_string(),
             team,
             definition,
@@ -111,8 +121,17 @@ impl App {
             former: Default::default(),
             past_clusters: Default::default(),
             last_run: None,
-        };
+        })
+    }
+
+    async fn job_insert(&self, job: Job, moment: Moment) -> Result<JobView> {
         self.store.job_insert(&job, later(moment.now, GRACE)).await?;
+        self.job_finish(job, moment).await
+    }
+
+    /// Makes AWS match a job that was inserted.
+    pub(super) async fn job_finish(&self, job: Job, moment: Moment) -> Result<JobView> {
+        let name = job.definition.name.clone();
         let job = self.reconcile_stored(job, moment).await;
         let job = job.ok_or_else(|| {
             Error::Conflict(format!("job `{name}` was deleted while it was being made"))
@@ -160,7 +179,8 @@ impl App {
         moment: Moment,
     ) -> Result<Option<Changed>> {
         let definition = self.read_named(key, value)?;
-        match self.job_create_defined(key.team.clone(), definition, moment).await {
+        let job = self.job_new(key.team.clone(), definition, moment).await?;
+        match self.job_insert(job, moment).await {
             Ok(view) => Ok(Some(Changed { view, created: true })),
             Err(Error::AlreadyExists(_)) => Ok(None),
             Err(error) => Err(error),
@@ -220,7 +240,7 @@ impl App {
 
     /// The job, of which nothing is to be changed; but what an earlier request began may still be
     /// unfinished.
-    async fn finished(&self, job: Job, moment: Moment) -> Option<Job> {
+    pub(super) async fn finished(&self, job: Job, moment: Moment) -> Option<Job> {
         if job.observed_generation == job.generation {
             Some(job)
         } else {
@@ -309,7 +329,7 @@ impl App {
         self.store.job_get(key).await?.ok_or_else(|| not_found(key))
     }
 
-    async fn view_with_subscriptions(&self, job: Job, moment: Moment) -> JobView {
+    pub(super) async fn view_with_subscriptions(&self, job: Job, moment: Moment) -> JobView {
         let asked = self.provisioner.subscriptions(&job, &self.deployment);
         let subscriptions = match timeout_at(moment.deadline + SUBSCRIPTIONS_TIME, asked).await {
             Ok(Ok(subscriptions)) => Some(subscriptions),

@@ -1,7 +1,9 @@
 //! The use cases: what a request, an event or the clock makes happen.
 
+mod idempotency;
 mod ingest;
 mod jobs;
+mod launch;
 mod reconcile;
 mod runs;
 mod sweep;
@@ -16,8 +18,10 @@ use crate::fleet::Fleet;
 use crate::provision::Provisioner;
 use crate::store::Store;
 
+pub use idempotency::{Answered, KeyedRequest};
 pub use ingest::Ingested;
 pub use jobs::{Change, Changed, JobView, ListedJobs, Precondition};
+pub use launch::Stop;
 pub use runs::{ListedRuns, LogsWanted, RunView, RunsWanted};
 pub use sweep::Swept;
 

@@ -3,6 +3,7 @@
 mod bounds;
 mod definition;
 mod read;
+mod run_request;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,6 +13,7 @@ use serde::{Deserialize, Serialize};
 pub use definition::{
     Image, JobDefinition, MANAGED_BY_TAG, MANAGED_TAG_PREFIX, Protocol, Subscriber,
 };
+pub use run_request::read_stop_reason;
 
 use super::ids::{JobKey, TeamName};
 use super::run::LastRun;

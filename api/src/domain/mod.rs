@@ -8,6 +8,7 @@ pub mod fargate_size;
 pub mod fields;
 pub mod ids;
 pub mod job;
+pub mod overrides;
 pub mod run;
 pub mod schedule;
 pub mod task;
