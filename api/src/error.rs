@@ -29,6 +29,9 @@ pub enum Error {
     /// The request was meant for another state than the present one.
     #[error("{0}")]
     StaleVersion(String),
+    /// The `Idempotency-Key` of the request came before, with another request.
+    #[error("this Idempotency-Key came before with another request: use a new one")]
+    IdempotencyMismatch,
     /// Somebody else holds what the operation needs; the same again soon may succeed.
     #[error("{0} is being worked on")]
     Busy(String),
@@ -81,12 +84,13 @@ const THROTTLING_CODES: [&str; 7] = [
 const DENIED_CODES: [&str; 4] =
     ["AccessDeniedException", "AccessDenied", "AuthorizationError", "AuthorizationErrorException"];
 /// Two writers met: the same again succeeds.
-const CONTENTION_CODES: [&str; 6] = [
+const CONTENTION_CODES: [&str; 7] = [
     "ConcurrentModificationException",
     "ConcurrentModification",
     "OperationAbortedException",
     "UpdateInProgressException",
     "ConcurrentAccess",
+    "TransactionConflictException",
     "TransactionInProgressException",
 ];
 
@@ -198,6 +202,7 @@ impl Error {
             | Error::AlreadyExists(_)
             | Error::Conflict(_)
             | Error::StaleVersion(_)
+            | Error::IdempotencyMismatch
             | Error::NotOurs(_)
             | Error::Internal(_) => false,
         }

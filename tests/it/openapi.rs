@@ -8,6 +8,7 @@ use axum::http::{Request, header};
 use cronplane::domain::job::{
     Architecture, Capacity, JobDefinition, JobOrder, Phase, Protocol, ResourceKind, ResourceState,
 };
+use cronplane::domain::overrides::Overrides;
 use cronplane::domain::run::{RunStatus, Trigger};
 use cronplane::domain::violation::ViolationCode;
 use serde_json::{Value, json};
@@ -66,7 +67,7 @@ fn the_committed_document_is_that_of_the_code() {
 fn every_operation_is_described() {
     let document = document();
     let operations = operations(&document);
-    assert_eq!(operations.len(), 12);
+    assert_eq!(operations.len(), 14);
     let mut ids = BTreeSet::new();
     for (path, method, operation) in &operations {
         let said = |value: &Value| value.as_str().is_some_and(|text| !text.trim().is_empty());
@@ -107,6 +108,9 @@ fn a_request_has_the_fields_that_are_read_and_an_answer_shows_them_all() {
     let document = document();
     let read: BTreeSet<&str> = JobDefinition::field_names(&deployment()).into_iter().collect();
     assert_eq!(properties(&document, "JobRequest"), read);
+    let read: BTreeSet<&str> = Overrides::field_names().into_iter().collect();
+    assert_eq!(properties(&document, "RunRequest"), read);
+    let read: BTreeSet<&str> = JobDefinition::field_names(&deployment()).into_iter().collect();
     let shown = properties(&document, "JobBody");
     assert!(shown.is_superset(&read), "{:?}", read.difference(&shown));
     let required = &document["components"]["schemas"]["JobRequest"]["required"];
@@ -147,6 +151,7 @@ fn the_lists_of_the_document_are_those_of_the_domain() {
         "already_exists",
         "conflict",
         "precondition_failed",
+        "idempotency_mismatch",
         "payload_too_large",
         "unsupported_media_type",
         "unavailable",

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 
 use aws_lambda_events::sqs::{SqsEvent, SqsMessage};
-use cronplane::app::{App, JobsWanted, LogsWanted, RunsWanted};
+use cronplane::app::{Answered, App, JobsWanted, KeyedRequest, LogsWanted, RunsWanted};
 use cronplane::domain::ids::RunId;
 use cronplane::domain::job::{Deletion, Phase};
 use cronplane::events::apply_batch;
@@ -48,7 +48,12 @@ fn allowed(resources: &[&str]) -> BTreeSet<String> {
 #[track_caller]
 fn assert_allowed(cloud: &Cloud, resources: &[&str]) -> BTreeSet<String> {
     let calls = cloud.take_calls().into_iter();
-    let called: BTreeSet<String> = calls.map(|call| call.operation.to_owned()).collect();
+    let mut called: BTreeSet<String> = calls.map(|call| call.operation.to_owned()).collect();
+    // A transaction is allowed by what it is made of.
+    if called.remove("dynamodb:TransactWriteItems") {
+        let made_of = std::mem::take(&mut cloud.state().table.transacted);
+        called.extend(made_of.into_iter().map(str::to_owned));
+    }
     let allowed = allowed(resources);
     let denied: Vec<&String> = called.difference(&allowed).collect();
     assert!(denied.is_empty(), "{resources:?} do not allow {denied:?}");
@@ -81,11 +86,25 @@ async fn every_request(cloud: &Cloud, app: &App) {
     let run = RunId::parse("20261123T140000-0a").unwrap();
     let wanted = LogsWanted { tail: true, limit: 10, cursor: None };
     app.run_logs(&key(), &run, wanted).await.unwrap();
+    every_start(cloud, app).await;
     cloud.state().ecs.tasks.push(task::running(BASE, "0a"));
     let deletion = Deletion { stop_tasks: true, delete_logs: true };
     app.job_delete(&key(), deletion, moment(4002)).await.unwrap().unwrap();
     cloud.state().ecs.tasks.iter_mut().for_each(task::ended);
     assert!(delete(app, moment(4003)).await.unwrap().is_none());
+}
+
+/// Runs that are asked for, with and without a key, and stopped.
+async fn every_start(cloud: &Cloud, app: &App) {
+    let request = KeyedRequest::new(&team(), "key", "POST", "/runs", &json!({}));
+    let Answered::Now(first) =
+        app.run_start_keyed(&key(), json!({}), &request, moment(4001)).await.unwrap()
+    else {
+        panic!("nobody came before");
+    };
+    app.keep_answer(&request, "{}".to_owned()).await;
+    app.run_stop(&key(), &first.run.id, json!({}), moment(4001)).await.unwrap();
+    cloud.state().ecs.tasks.clear();
 }
 
 /// Of a job that has tags and a subscriber: to others, to another cluster, and back.

@@ -9,13 +9,10 @@ use crate::domain::run::{Run, Trigger};
 use crate::domain::task::TaskSnapshot;
 use crate::error::Result;
 use crate::provision::names::{Names, job_of_family};
-use crate::store::Applied;
+use crate::store::{Applied, Told};
 
 /// After so long without news the sweeper asks ECS about a run that has not ended.
 pub(super) const SILENCE: SignedDuration = SignedDuration::from_mins(10);
-
-/// What a run that Cronplane itself started has before its id in `startedBy`.
-const STARTED_BY_CRONPLANE: &str = "cronplane/";
 
 /// What became of a task's state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,39 +30,67 @@ impl App {
         let key = task
             .family_and_revision()
             .and_then(|(family, _)| job_of_family(&self.deployment, family));
-        let Some(key) = key else {
-            return Ok(Ingested::NotOurs);
+        match key {
+            Some(key) => self.take_in(&key, task, now).await.map(|(ingested, _)| ingested),
+            None => Ok(Ingested::NotOurs),
+        }
+    }
+
+    /// Applies `task`, of the family of the job `key`; answers its run too, as far as it is known.
+    pub(super) async fn take_in(
+        &self,
+        key: &JobKey,
+        task: &TaskSnapshot,
+        now: Timestamp,
+    ) -> Result<(Ingested, Option<Run>)> {
+        let job = self.store.job_get(key).await?;
+        let due_at = later(now, SILENCE);
+        let asked_for = match task.claimed_run() {
+            Some(id) => {
+                let told = Run { id, ..Run::of_task(task, Trigger::Manual) };
+                self.store.run_tell(key, &told, due_at).await?
+            }
+            None => Told::NotIts,
         };
-        let run = Run::of_task(task, self.trigger(&key, task));
-        let job = self.store.job_get(&key).await?;
-        let kept_for = SignedDuration::from_hours(24 * i64::from(self.deployment.history_days));
-        let expires_at = later(run.created_at, kept_for);
-        let applied = self
-            .store
-            .run_apply(&key, &run, expires_at, later(now, SILENCE), job.is_none())
-            .await?;
-        // Also when the state was known: the one who wrote it may have died before this. Then the
-        // table has the better evidence.
-        if let Some(job) = job {
-            let shown = match applied {
-                Applied::Written => Some(run),
-                Applied::Ignored => self.store.run_get(&key, &run.id).await?,
-            };
-            if let Some(run) = shown {
-                self.store.job_show_run(&job, &run.summary()).await?;
+        let (ingested, run) = match asked_for {
+            Told::Written(run) => (Ingested::Written, Some(*run)),
+            Told::Known(run) => (Ingested::Ignored, Some(*run)),
+            // Whoever may run tasks can say that his is of any run: it is his own all the same.
+            Told::NotIts => {
+                let run = Run::of_task(task, self.trigger(key, task));
+                let kept_until = self.kept_until(run.created_at);
+                match self.store.run_apply(key, &run, kept_until, due_at, job.is_none()).await? {
+                    Applied::Written => (Ingested::Written, Some(run)),
+                    Applied::Ignored if job.is_some() => {
+                        (Ingested::Ignored, self.store.run_get(key, &run.id).await?)
+                    }
+                    Applied::Ignored => (Ingested::Ignored, None),
+                }
+            }
+        };
+        if let Some(run) = &run {
+            // A stop that came before the task: whoever started it stops it, or the sweeper.
+            if run.stop_requested.is_some() && !run.status.is_final() && !task.is_stopping() {
+                self.store.run_postpone(key, &run.id, now).await?;
+            }
+            // Also when the state was known: the one who wrote it may have died before this. Then the
+            // table has the better evidence.
+            if let Some(job) = &job {
+                self.store.job_show_run(job, &run.summary()).await?;
             }
         }
-        Ok(match applied {
-            Applied::Written => Ingested::Written,
-            Applied::Ignored => Ingested::Ignored,
-        })
+        Ok((ingested, run))
+    }
+
+    /// Until when a run that was created at `created_at` stays in the history.
+    pub(super) fn kept_until(&self, created_at: Timestamp) -> Timestamp {
+        let kept_for = SignedDuration::from_hours(24 * i64::from(self.deployment.history_days));
+        later(created_at, kept_for)
     }
 
     fn trigger(&self, key: &JobKey, task: &TaskSnapshot) -> Trigger {
         let started_by = task.started_by.as_deref().unwrap_or_default();
-        if started_by.starts_with(STARTED_BY_CRONPLANE) {
-            Trigger::Manual
-        } else if Names::of(&self.deployment, key).is_schedule(started_by) {
+        if Names::of(&self.deployment, key).is_schedule(started_by) {
             Trigger::Schedule
         } else {
             Trigger::External

@@ -1,8 +1,10 @@
 //! The use cases: what a request, an event or the clock makes happen.
 
 mod dry_run;
+mod idempotency;
 mod ingest;
 mod jobs;
+mod launch;
 mod reconcile;
 mod runs;
 mod sweep;
@@ -18,8 +20,10 @@ use crate::provision::Provisioner;
 use crate::store::Store;
 
 pub use dry_run::Foreseen;
+pub use idempotency::{Answered, KeyedRequest};
 pub use ingest::Ingested;
 pub use jobs::{Change, Changed, JobView, JobsWanted, ListedJobs, Precondition};
+pub use launch::Stop;
 pub use runs::{ListedRuns, LogsWanted, RunView, RunsWanted};
 pub use sweep::Swept;
 

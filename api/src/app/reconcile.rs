@@ -27,6 +27,8 @@ const PAUSE: SignedDuration = SignedDuration::from_secs(30);
 const LONGEST_PAUSE_PASSING: i64 = 10 * 60;
 /// While a person has to mend something.
 const LONGEST_PAUSE_FAILED: i64 = 60 * 60;
+/// No run waits for its task longer than this.
+const LAUNCHES: SignedDuration = SignedDuration::from_hours(2);
 /// While tasks run out before a deletion.
 const TASKS_PAUSE: SignedDuration = SignedDuration::from_secs(30);
 
@@ -197,7 +199,11 @@ impl App {
                 tasks.extend(unfinished.into_iter().map(|task| (cluster, task)));
             }
         }
-        if tasks.is_empty() {
+        // A run that was asked for before the deletion can still get its task: for minutes after its
+        // end ECS may start of a revision. None is asked for once the deletion is marked.
+        let since = later(moment.now, -LAUNCHES);
+        let waiting = self.store.runs_waiting(&job.key(), since).await?;
+        if tasks.is_empty() && waiting == 0 {
             self.provisioner.remove(&plan, resources, moment.deadline).await?;
             return Ok(0);
         }
@@ -208,7 +214,7 @@ impl App {
             // One that can't be stopped keeps none of the others running.
             join_all(stops).await.into_iter().collect::<Result<Vec<()>>>()?;
         }
-        Ok(tasks.len())
+        Ok(tasks.len() + waiting)
     }
 
     /// Reconciles a job whose new intent is stored: whatever comes of it, the request succeeded,

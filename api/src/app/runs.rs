@@ -1,17 +1,22 @@
 //! The history: runs and their logs.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::App;
 use super::jobs::{bad_cursor, checked_cursor};
-use crate::domain::console::log_stream_url;
+use super::reconcile::later;
+use crate::domain::console::{log_group_url, log_stream_url};
 use crate::domain::ids::{JobKey, RunId};
 use crate::domain::run::{Run, RunStatus, Trigger};
-use crate::domain::task::MAIN_CONTAINER;
+use crate::domain::task::{MAIN_CONTAINER, task_id};
 use crate::error::{Error, Result};
-use crate::fleet::{LogLine, LogPosition};
+use crate::fleet::{LogLine, LogPage, LogPosition};
 use crate::provision::names::{LOG_STREAM_PREFIX, Names};
 use crate::store::{RunFilter, encode_cursor};
+
+/// So long before its task a run can have been asked for: it is tried for 15 minutes, and the last
+/// try can come late.
+const ASKED_BEFORE: SignedDuration = SignedDuration::from_mins(20);
 
 /// A run, of which job it is, and where the console shows its output.
 #[derive(Debug)]
@@ -33,6 +38,8 @@ pub struct ListedRuns {
 pub struct RunsWanted {
     pub status: Option<RunStatus>,
     pub trigger: Option<Trigger>,
+    /// Only the run of this task. `from` then says when the task was created: the run may have been
+    /// asked for before that.
     pub task_arn: Option<String>,
     pub from: Option<Timestamp>,
     pub to: Option<Timestamp>,
@@ -55,7 +62,15 @@ impl App {
     /// Errors: `NotFound` for a job that never was or of which nothing is kept; `Invalid` for a
     /// cursor of another list.
     pub async fn run_list(&self, key: &JobKey, wanted: RunsWanted) -> Result<ListedRuns> {
-        let from = wanted.from.map(RunId::second).unwrap_or_default();
+        let is_empty = wanted
+            .from
+            .zip(wanted.to)
+            .is_some_and(|(from, to)| RunId::second(from) > RunId::second(to));
+        let earliest = match &wanted.task_arn {
+            Some(_) => wanted.from.map(|from| later(from, -ASKED_BEFORE)),
+            None => wanted.from,
+        };
+        let from = earliest.map(RunId::second).unwrap_or_default();
         let to = wanted.to.map(RunId::second).unwrap_or_default();
         let list = format!(
             "runs/{key}/{from}/{to}/{}/{}/{}",
@@ -75,14 +90,10 @@ impl App {
             status: wanted.status,
             trigger: wanted.trigger,
             task_arn: wanted.task_arn,
-            from: wanted.from,
+            from: earliest,
             to: wanted.to,
         };
-        let empty = filter
-            .from
-            .zip(filter.to)
-            .is_some_and(|(from, to)| RunId::second(from) > RunId::second(to));
-        let page = if empty {
+        let page = if is_empty {
             crate::store::Page { items: Vec::new(), last: None }
         } else {
             self.store.run_list(key, &filter, after.as_deref(), wanted.limit).await?
@@ -128,11 +139,15 @@ impl App {
         };
         let run = self.run_get(key, id).await?.run;
         let group = Names::of(&self.deployment, key).log_group;
-        let page = self.fleet.logs(&group, &stream(id), &position, wanted.limit).await;
-        let page = match page {
-            Ok(page) => page,
-            Err(Error::NotFound(_)) => return Err(bad_cursor()),
-            Err(error) => return Err(error),
+        let page = match &run.task_arn {
+            Some(arn) => {
+                match self.fleet.logs(&group, &stream(arn), &position, wanted.limit).await {
+                    Err(Error::NotFound(_)) => return Err(bad_cursor()),
+                    page => page?,
+                }
+            }
+            // Nothing was written by what has not been started.
+            None => LogPage { lines: Vec::new(), next: None, at_end: true },
         };
         let next = if page.at_end && run.status.is_final() {
             None
@@ -143,15 +158,18 @@ impl App {
         Ok((page.lines, next))
     }
 
-    fn run_view(&self, key: &JobKey, run: Run) -> RunView {
+    pub(super) fn run_view(&self, key: &JobKey, run: Run) -> RunView {
         let group = Names::of(&self.deployment, key).log_group;
-        let console_url = log_stream_url(&self.deployment, &group, &stream(&run.id));
+        let console_url = match &run.task_arn {
+            Some(arn) => log_stream_url(&self.deployment, &group, &stream(arn)),
+            None => log_group_url(&self.deployment, &group),
+        };
         RunView { job: key.clone(), run, console_url }
     }
 }
 
-/// The log stream of a run's main container. Source: Amazon ECS Developer Guide, "Send Amazon ECS
+/// The log stream of a task's main container. Source: Amazon ECS Developer Guide, "Send Amazon ECS
 /// logs to CloudWatch": `prefix/container/task-id`.
-fn stream(id: &RunId) -> String {
-    format!("{LOG_STREAM_PREFIX}/{MAIN_CONTAINER}/{}", id.task_id())
+fn stream(task_arn: &str) -> String {
+    format!("{LOG_STREAM_PREFIX}/{MAIN_CONTAINER}/{}", task_id(task_arn))
 }

@@ -1,13 +1,13 @@
-//! What happens every minute: unfinished reconciles are finished, and runs whose last event never
-//! came are brought to their end.
+//! What happens every minute: unfinished reconciles are finished, runs that were asked for and have no
+//! task yet get one, and runs whose last event never came are brought to their end.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use futures::StreamExt as _;
 use futures::future::{join, join_all};
 use futures::stream;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
 use super::ingest::SILENCE;
@@ -26,6 +26,12 @@ const PER_SHARD: i32 = 100;
 const JOBS_AT_ONCE: usize = 4;
 /// Runs read from the table at the same time.
 const RUNS_AT_ONCE: usize = 16;
+/// Runs started at the same time: RunTask takes 20 calls a second, which others make too.
+const LAUNCHES_AT_ONCE: usize = 8;
+/// No launch is begun with less time than this.
+const LAUNCH_TIME: Duration = Duration::from_secs(10);
+/// Before a run that could not be started, or stopped, is looked at again.
+const LAUNCH_AGAIN: SignedDuration = SignedDuration::from_secs(60);
 /// No reconcile is begun with less time than this.
 const RECONCILE_TIME: Duration = Duration::from_secs(10);
 const FORGOTTEN: &str =
@@ -88,10 +94,12 @@ impl App {
         outcomes.into_iter().flatten().collect()
     }
 
-    /// Asks ECS about the runs, cluster by cluster; answers how many could not be settled. Those
+    /// Starts the tasks of runs, or asks ECS about them, cluster by cluster; answers how many could not be settled. Those
     /// are postponed, so that they don't stand in the way of what is due behind them.
     async fn sweep_runs(&self, due: Vec<(JobKey, RunId)>, moment: Moment) -> usize {
         let mut by_cluster: BTreeMap<String, Vec<(JobKey, Run)>> = BTreeMap::new();
+        let mut waiting = Vec::new();
+        let mut urgent = BTreeSet::new();
         let mut failed = Vec::new();
         let found: Vec<_> = stream::iter(due)
             .map(|(key, id)| async move { (self.store.run_get(&key, &id).await, key, id) })
@@ -101,13 +109,24 @@ impl App {
         for (found, key, id) in found {
             match found {
                 Ok(Some(run)) if !run.status.is_final() => {
-                    by_cluster.entry(run.cluster_arn.clone()).or_default().push((key, run));
+                    // Somebody waits for a start or a stop.
+                    if run.task_arn.is_none() || run.stop_requested.is_some() {
+                        urgent.insert(run.id.clone());
+                    }
+                    match run.task_arn {
+                        Some(_) => {
+                            by_cluster.entry(run.cluster_arn.clone()).or_default().push((key, run));
+                        }
+                        None => waiting.push((key, run)),
+                    }
                 }
                 // The index is a moment behind the table.
                 Ok(_) => {}
                 Err(error) => failed.push((key, id, error)),
             }
         }
+        let launched = self.sweep_launches(waiting, moment);
+        failed.extend(launched.await);
         for (cluster, runs) in by_cluster {
             for runs in runs.chunks(DESCRIBE_MAX) {
                 if Instant::now() >= moment.deadline {
@@ -118,12 +137,34 @@ impl App {
         }
         for (key, id, error) in &failed {
             tracing::error!(job = %key, run = %id, %error, "run not settled");
-            let again = later(moment.now, SILENCE);
+            let again = later(moment.now, if urgent.contains(id) { LAUNCH_AGAIN } else { SILENCE });
             if let Err(error) = self.store.run_postpone(key, id, again).await {
                 tracing::error!(job = %key, run = %id, %error, "run not postponed");
             }
         }
         failed.len()
+    }
+
+    /// Goes on with runs that have no task yet; answers those of which it could not be found out how
+    /// they stand.
+    async fn sweep_launches(
+        &self,
+        waiting: Vec<(JobKey, Run)>,
+        moment: Moment,
+    ) -> Vec<(JobKey, RunId, Error)> {
+        let outcomes: Vec<_> = stream::iter(waiting)
+            .map(|(key, run)| async move {
+                if Instant::now() + LAUNCH_TIME > moment.deadline {
+                    return None;
+                }
+                let id = run.id.clone();
+                let outcome = self.launch(&key, run, moment).await;
+                outcome.err().map(|error| (key, id, error))
+            })
+            .buffer_unordered(LAUNCHES_AT_ONCE)
+            .collect()
+            .await;
+        outcomes.into_iter().flatten().collect()
     }
 
     /// Settles runs of one cluster, [`DESCRIBE_MAX`] at most; answers those that could not be.
@@ -133,7 +174,7 @@ impl App {
         runs: &[(JobKey, Run)],
         now: Timestamp,
     ) -> Vec<(JobKey, RunId, Error)> {
-        let arns: Vec<&str> = runs.iter().map(|(_, run)| run.task_arn.as_str()).collect();
+        let arns: Vec<&str> = runs.iter().filter_map(|(_, run)| run.task_arn.as_deref()).collect();
         let tasks = match self.fleet.describe(cluster, &arns).await {
             Ok(tasks) => tasks,
             Err(error) => {
@@ -173,9 +214,14 @@ impl App {
             return self.store.run_close_unknown(key, run, FORGOTTEN).await;
         };
         self.ingest(&task, now).await?;
-        if !task.has_stopped() {
-            self.store.run_postpone(key, &run.id, later(now, SILENCE)).await?;
+        if task.has_stopped() {
+            return Ok(());
         }
-        Ok(())
+        let stopping = run.stop_requested.is_some() && !task.is_stopping();
+        if stopping {
+            self.stop_if_asked(run.clone()).await?;
+        }
+        let pause = if stopping { LAUNCH_AGAIN } else { SILENCE };
+        self.store.run_postpone(key, &run.id, later(now, pause)).await
     }
 }

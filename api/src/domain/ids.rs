@@ -103,10 +103,11 @@ impl fmt::Display for JobKey {
 }
 
 /// The identity of a run: when its task was created, in whole seconds, and the task's id, as in
-/// `20261123T140900-c13b4cb40f1f4fe4a2971f76ae5a47ad`.
+/// `20261123T140900-c13b4cb40f1f4fe4a2971f76ae5a47ad`. Of a run that a request asked for it is the
+/// time of the request and an id of our own: it has to be known before there is a task.
 ///
-/// Both are in every event of the task, so that any event alone gives the same id; ids sort by
-/// time and stand in a URL as they are.
+/// The first kind is in every event of the task, so that any event alone gives the same id; the
+/// second comes back in the task's `startedBy`. Ids sort by time and stand in a URL as they are.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct RunId(String);
@@ -115,6 +116,11 @@ impl RunId {
     /// The id of the run of task `task_id`, which ECS created at `created_at`.
     pub fn of_task(created_at: Timestamp, task_id: &str) -> RunId {
         RunId(format!("{}-{task_id}", RunId::second(created_at)))
+    }
+
+    /// The id of a run that was asked for at `asked_at`; `unique` is hexadecimal and nobody else's.
+    pub fn of_request(asked_at: Timestamp, unique: &str) -> RunId {
+        RunId(format!("{}-{unique}", RunId::second(asked_at)))
     }
 
     /// Takes `text` if it has the form of a run id.
@@ -134,6 +140,7 @@ impl RunId {
         at.strftime("%Y%m%dT%H%M%S").to_string()
     }
 
+    /// The part behind the second.
     pub fn task_id(&self) -> &str {
         self.0.split_once('-').map_or("", |(_, task_id)| task_id)
     }

@@ -5,6 +5,7 @@ mod container;
 mod definition;
 mod filter;
 mod read;
+mod run_request;
 mod secrets;
 mod volumes;
 
@@ -23,6 +24,7 @@ pub use definition::{
     Subscriber,
 };
 pub use filter::{JobFilter, JobOrder, TAG_FILTERS_MAX, read_wanted_tag};
+pub use run_request::read_stop_reason;
 pub use secrets::{SecretStore, secret_resources};
 pub use volumes::{Efs, Volume};
 

@@ -1,17 +1,21 @@
-//! A run: one task of a job, from its creation to its end.
+//! A run: one task of a job, from its creation to its end; of one that a request asked for, from the
+//! request on.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::deployment::Network;
+use super::fargate_size::FargateSize;
 use super::ids::RunId;
-use super::task::{MAIN_CONTAINER, TaskSnapshot};
+use super::overrides::Overrides;
+use super::task::{MAIN_CONTAINER, TaskSnapshot, started_by_request};
 
 /// Where a run stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RunStatus {
-    /// Created, not running yet.
+    /// Created or asked for, not running yet.
     Pending,
     Running,
     /// The main container ended with 0.
@@ -141,6 +145,7 @@ pub struct Run {
     pub status: RunStatus,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scheduled_time: Option<Timestamp>,
+    /// When ECS created the task; of a run that a request asked for, when it did.
     pub created_at: Timestamp,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pull_started_at: Option<Timestamp>,
@@ -157,9 +162,12 @@ pub struct Run {
     pub containers: Vec<ContainerResult>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stop_code: Option<String>,
+    /// Why it stopped; of a run that has no task, why it has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stopped_reason: Option<String>,
-    pub task_arn: String,
+    /// `None` until the task that was asked for is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task_arn: Option<String>,
     pub cluster_arn: String,
     pub task_definition_arn: String,
     pub task_definition_revision: u32,
@@ -172,8 +180,36 @@ pub struct Run {
     pub overrides: Value,
     /// 1 once the task was seen stopped, 0 before.
     pub stopped: u8,
-    /// ECS's count of the task's changes.
+    /// ECS's count of the task's changes; 0 while there is none.
     pub version: i64,
+    /// What starting the task takes, until it is there or given up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub launch: Option<Launch>,
+    /// Set once a stop was asked for before there was a task.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop_requested: Option<StopRequest>,
+}
+
+/// What starting the task of a run takes, besides what stands in the run itself: the same call again
+/// must be the very same, whatever became of the job's definition meanwhile.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Launch {
+    /// The job of the name, not a later one.
+    pub job_id: String,
+    pub network: Network,
+    pub overrides: Overrides,
+    /// Times that somebody set about it.
+    pub attempts: u32,
+    /// Until then whoever set about it last has it to himself.
+    pub until: Timestamp,
+    pub give_up_at: Timestamp,
+}
+
+/// A stop of a run that had no task yet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StopRequest {
+    pub reason: String,
+    pub at: Timestamp,
 }
 
 /// How a container ended.
@@ -191,6 +227,25 @@ pub struct ContainerResult {
 }
 
 impl Run {
+    /// The attributes of a run that a later state may not have. All others are in each.
+    pub const OPTIONAL: [&str; 15] = [
+        "scheduled_time",
+        "pull_started_at",
+        "pull_stopped_at",
+        "started_at",
+        "stopping_at",
+        "execution_stopped_at",
+        "stopped_at",
+        "stop_code",
+        "stopped_reason",
+        "task_arn",
+        "started_by",
+        "cpu",
+        "memory",
+        "launch",
+        "stop_requested",
+    ];
+
     /// The run that `task` is, started by `trigger`; its revision is 0 where the task definition's
     /// ARN names none.
     pub fn of_task(task: &TaskSnapshot, trigger: Trigger) -> Run {
@@ -227,7 +282,7 @@ impl Run {
                 .collect(),
             stop_code: task.stop_code.clone(),
             stopped_reason: task.stopped_reason.clone(),
-            task_arn: task.task_arn.clone(),
+            task_arn: Some(task.task_arn.clone()),
             cluster_arn: task.cluster_arn.clone(),
             task_definition_arn: task.task_definition_arn.clone(),
             task_definition_revision: task.family_and_revision().map_or(0, |(_, number)| number),
@@ -237,6 +292,41 @@ impl Run {
             overrides: task.overrides.clone(),
             stopped: u8::from(task.has_stopped()),
             version: task.version,
+            launch: None,
+            stop_requested: None,
+        }
+    }
+
+    /// The run that a request asks for, before there is a task.
+    pub fn of_request(request: RunRequest) -> Run {
+        let size = request.size;
+        Run {
+            started_by: Some(started_by_request(&request.id)),
+            id: request.id,
+            trigger: Trigger::Manual,
+            status: RunStatus::Pending,
+            scheduled_time: None,
+            created_at: request.asked_at,
+            pull_started_at: None,
+            pull_stopped_at: None,
+            started_at: None,
+            stopping_at: None,
+            execution_stopped_at: None,
+            stopped_at: None,
+            containers: Vec::new(),
+            stop_code: None,
+            stopped_reason: None,
+            task_arn: None,
+            cluster_arn: request.cluster_arn,
+            task_definition_revision: revision_of(&request.task_definition_arn),
+            task_definition_arn: request.task_definition_arn,
+            cpu: Some(size.cpu),
+            memory: Some(size.memory),
+            overrides: request.launch.overrides.as_told(),
+            stopped: 0,
+            version: 0,
+            launch: Some(request.launch),
+            stop_requested: None,
         }
     }
 
@@ -266,6 +356,23 @@ impl Run {
             version: self.version,
         }
     }
+}
+
+/// What a run that was asked for is made of.
+#[derive(Clone, Debug)]
+pub struct RunRequest {
+    pub id: RunId,
+    pub asked_at: Timestamp,
+    pub cluster_arn: String,
+    pub task_definition_arn: String,
+    pub size: FargateSize,
+    pub launch: Launch,
+}
+
+/// The revision in the ARN of a task definition, 0 where there is none.
+fn revision_of(task_definition_arn: &str) -> u32 {
+    let revision = task_definition_arn.rsplit_once(':').map(|(_, revision)| revision.parse());
+    revision.and_then(Result::ok).unwrap_or(0)
 }
 
 /// A run, as far as its job's own entry shows it.
@@ -370,6 +477,70 @@ mod tests {
         assert_eq!(status(Some("UserInitiated"), &[("main", Some(143))]), RunStatus::Stopped);
         for code in INTERRUPTED_CODES {
             assert_eq!(status(Some(code), &[("main", Some(0))]), RunStatus::Interrupted);
+        }
+    }
+
+    /// What is missing in one state and not in another is told.
+    #[test]
+    fn what_a_state_may_not_have_is_listed() {
+        let stop = StopRequest { reason: "enough".to_owned(), at: Timestamp::UNIX_EPOCH };
+        let launch = Launch {
+            job_id: "one".to_owned(),
+            network: Network::default(),
+            overrides: Overrides::default(),
+            attempts: 1,
+            until: Timestamp::UNIX_EPOCH,
+            give_up_at: Timestamp::UNIX_EPOCH,
+        };
+        let now = Some(Timestamp::UNIX_EPOCH);
+        let text = || Some("x".to_owned());
+        let most = Run {
+            scheduled_time: now,
+            pull_started_at: now,
+            pull_stopped_at: now,
+            started_at: now,
+            stopping_at: now,
+            execution_stopped_at: now,
+            stopped_at: now,
+            stop_code: text(),
+            stopped_reason: text(),
+            started_by: text(),
+            launch: Some(launch),
+            stop_requested: Some(stop),
+            ..Run::of_task(&task(None, &[]), Trigger::Manual)
+        };
+        let mut least = most.clone();
+        least.scheduled_time = None;
+        least.pull_started_at = None;
+        least.pull_stopped_at = None;
+        least.started_at = None;
+        least.stopping_at = None;
+        least.execution_stopped_at = None;
+        least.stopped_at = None;
+        least.stop_code = None;
+        least.stopped_reason = None;
+        least.task_arn = None;
+        least.started_by = None;
+        least.cpu = None;
+        least.memory = None;
+        least.launch = None;
+        least.stop_requested = None;
+        let names = |run: &Run| -> Vec<String> {
+            let value = serde_json::to_value(run).unwrap();
+            value.as_object().unwrap().keys().cloned().collect()
+        };
+        let always = names(&least);
+        let mut optional: Vec<String> =
+            names(&most).into_iter().filter(|name| !always.contains(name)).collect();
+        optional.sort();
+        let mut told = Run::OPTIONAL.to_vec();
+        told.sort_unstable();
+        assert_eq!(optional, told);
+        // None of the others can be missing: nothing of it reads as a run.
+        for name in always {
+            let mut value = serde_json::to_value(&least).unwrap();
+            value.as_object_mut().unwrap().remove(&name);
+            assert!(serde_json::from_value::<Run>(value).is_err(), "{name}");
         }
     }
 

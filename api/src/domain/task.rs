@@ -3,12 +3,22 @@
 use jiff::Timestamp;
 use serde_json::Value;
 
+use super::ids::RunId;
+
 /// Name of the container that runs the job, the same in every task.
 pub const MAIN_CONTAINER: &str = "main";
 
 /// The environment variable in which a scheduled task finds the time it was meant to start, in
 /// RFC 3339.
 pub const SCHEDULED_TIME: &str = "SCHEDULED_TIME";
+
+/// What stands before a run's id in the `startedBy` of the task that a request to Cronplane started.
+const STARTED_BY_REQUEST: &str = "cronplane/";
+
+/// The `startedBy` of the task of the run `id`: 59 characters where ECS takes 128, all of its kind.
+pub fn started_by_request(id: &RunId) -> String {
+    format!("{STARTED_BY_REQUEST}{id}")
+}
 
 /// The state of a task at one version. Every snapshot is whole: a later one replaces it.
 #[derive(Clone, Debug, PartialEq)]
@@ -51,7 +61,17 @@ pub struct ContainerSnapshot {
 impl TaskSnapshot {
     /// The last part of the task's ARN.
     pub fn task_id(&self) -> &str {
-        last_part(&self.task_arn)
+        task_id(&self.task_arn)
+    }
+
+    /// The run that the task says to be of. Whoever may run tasks can say so of any.
+    pub fn claimed_run(&self) -> Option<RunId> {
+        RunId::parse(self.started_by.as_deref()?.strip_prefix(STARTED_BY_REQUEST)?)
+    }
+
+    /// Whether it has stopped or was asked to.
+    pub fn is_stopping(&self) -> bool {
+        self.has_stopped() || self.desired_status == "STOPPED"
     }
 
     /// Family and revision: `arn:...:task-definition/family:7` is `("family", 7)`.
@@ -81,6 +101,11 @@ impl TaskSnapshot {
             .parse()
             .ok()
     }
+}
+
+/// The last part of a task's ARN.
+pub fn task_id(task_arn: &str) -> &str {
+    last_part(task_arn)
 }
 
 fn last_part(arn: &str) -> &str {

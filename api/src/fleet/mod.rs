@@ -1,8 +1,11 @@
-//! What happens to tasks: which run, how one stands, how one is stopped, what it wrote.
+//! What happens to tasks: how one is started, which run, how one stands, how one is stopped, what it
+//! wrote.
 
+mod launch;
 mod logs;
 mod tasks;
 
+pub use launch::Order;
 pub use logs::{LogLine, LogPage, LogPosition};
 pub use tasks::DESCRIBE_MAX;
 

@@ -1,6 +1,7 @@
 //! ECS tasks.
 
 use aws_sdk_ecs::operation::describe_tasks::DescribeTasksOutput;
+use aws_sdk_ecs::operation::list_tasks::builders::ListTasksFluentBuilder;
 use aws_sdk_ecs::primitives::DateTime;
 use aws_sdk_ecs::types::{DesiredStatus, Task, TaskOverride};
 use jiff::Timestamp;
@@ -29,24 +30,36 @@ impl Fleet {
         Ok(unfinished)
     }
 
+    /// The ARNs of the tasks in `cluster` that say to be started by `started_by` and are wanted
+    /// running.
+    pub(super) async fn listed_started_by(
+        &self,
+        cluster: &str,
+        started_by: &str,
+    ) -> Result<Vec<String>> {
+        self.listed_all(self.ecs.list_tasks().cluster(cluster).started_by(started_by)).await
+    }
+
+    /// The ARNs of the tasks of `family` in `cluster` that have ended or are about to.
+    pub(super) async fn listed_stopped(&self, cluster: &str, family: &str) -> Result<Vec<String>> {
+        self.listed(cluster, family, DesiredStatus::Stopped).await
+    }
+
     async fn listed(
         &self,
         cluster: &str,
         family: &str,
         desired: DesiredStatus,
     ) -> Result<Vec<String>> {
+        let list = self.ecs.list_tasks().cluster(cluster).family(family).desired_status(desired);
+        self.listed_all(list).await
+    }
+
+    async fn listed_all(&self, list: ListTasksFluentBuilder) -> Result<Vec<String>> {
         let mut tasks = Vec::new();
         let mut next = None;
         loop {
-            let page = self
-                .ecs
-                .list_tasks()
-                .cluster(cluster)
-                .family(family)
-                .desired_status(desired.clone())
-                .set_next_token(next)
-                .send()
-                .await;
+            let page = list.clone().set_next_token(next).send().await;
             let page = match page {
                 Ok(page) => page,
                 Err(error) if says(&error, |error| error.is_cluster_not_found_exception()) => {
@@ -121,7 +134,7 @@ fn described(answer: &DescribeTasksOutput, arn: &str) -> Result<Option<TaskSnaps
     }
 }
 
-fn snapshot(task: &Task) -> Result<TaskSnapshot> {
+pub(super) fn snapshot(task: &Task) -> Result<TaskSnapshot> {
     let missing = |what: &str| Error::Internal(format!("ECS described a task without {what}"));
     Ok(TaskSnapshot {
         task_arn: task.task_arn().ok_or_else(|| missing("taskArn"))?.to_owned(),

@@ -5,7 +5,7 @@ use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, header};
 use jiff::Timestamp;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use utoipa::IntoParams;
 
 use super::json;
@@ -34,6 +34,24 @@ impl<S: Send + Sync> FromRequest<S> for JsonBody {
         json::from_slice(&bytes)
             .map(JsonBody)
             .map_err(|error| Problem::bad_request(format!("the body is not JSON: {error}")))
+    }
+}
+
+/// A JSON body, or none, or null: an empty object then.
+pub(super) struct OptionalBody(pub(super) Value);
+
+impl<S: Send + Sync> FromRequest<S> for OptionalBody {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<OptionalBody, Problem> {
+        let (parts, body) = request.into_parts();
+        let bytes = body_bytes(body).await?;
+        if bytes.trim_ascii().is_empty() {
+            return Ok(OptionalBody(Value::Object(Map::new())));
+        }
+        let request = Request::from_parts(parts, Body::from(bytes));
+        let JsonBody(value) = JsonBody::from_request(request, state).await?;
+        Ok(OptionalBody(if value.is_null() { Value::Object(Map::new()) } else { value }))
     }
 }
 

@@ -16,6 +16,7 @@ use super::Api;
 use super::extract::{
     Condition, ConditionParams, JobParams, JobPath, JsonBody, NoBody, Params, TeamParams, TeamPath,
 };
+use super::idempotency::{Idempotency, IdempotencyParams, response};
 use super::problem::{ChangeProblems, CommonProblems, Problem};
 use crate::app::{Change, JobView, JobsWanted};
 use crate::domain::ids::JobName;
@@ -29,25 +30,30 @@ const LIMIT_MAX: i32 = 100;
 /// Create a job
 ///
 /// Stores the definition, then makes AWS match it. What is not finished within the request is
-/// finished by itself: `status.phase` tells.
+/// finished by itself: `status.phase` tells. Send an `Idempotency-Key` to be able to repeat the request
+/// and be answered the same.
 #[utoipa::path(
     post,
     path = "/teams/{team}/jobs",
     operation_id = "create_job",
     tag = "jobs",
-    params(TeamParams),
+    params(TeamParams, IdempotencyParams),
     request_body = JobRequest,
     responses(
         (status = 201, description = "Created, in the phase that was reached", body = JobBody,
          headers(("Location" = String, description = "The job's URL"),
-                 ("ETag" = String, description = "Names this state of the definition"))),
-        (status = 409, description = "The team has a job of this name", body = Problem,
+                 ("ETag" = String, description = "Names this state of the definition"),
+                 ("Idempotent-Replayed" = Option<String>,
+                  description = "`true` if the answer is that of an earlier request"))),
+        (status = 409, description = "The team has a job of this name, or a request with this key goes on",
+         body = Problem,
          content_type = "application/problem+json"),
         (status = 413, description = "The body has more than 256 KiB", body = Problem,
          content_type = "application/problem+json"),
         (status = 415, description = "The body is not declared as JSON", body = Problem,
          content_type = "application/problem+json"),
-        (status = 422, description = "The definition is not valid; `errors` has everything that is wrong",
+        (status = 422, description = "The definition is not valid; `errors` has everything that is wrong. \
+                                      Or the key came before with another request",
          body = Problem, content_type = "application/problem+json"),
         CommonProblems,
     ),
@@ -56,11 +62,17 @@ pub(super) async fn create(
     State(api): State<Api>,
     TeamPath(team): TeamPath,
     params: Params,
+    idempotency: Idempotency,
     JsonBody(definition): JsonBody,
 ) -> Result<Response, Problem> {
     params.finish()?;
     let moment = api.moment();
-    Ok(created(api.app.job_create(team, definition, moment).await?))
+    let path = format!("/v1/teams/{team}/jobs");
+    let Some(request) = idempotency.request(&team, "POST", &path, &definition) else {
+        return Ok(created(api.app.job_create(team, definition, moment).await?));
+    };
+    let answered = api.app.job_create_keyed(team, definition, &request, moment).await?;
+    Ok(response(&api, &request, answered, created).await)
 }
 
 /// List a team's jobs

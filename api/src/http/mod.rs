@@ -2,6 +2,7 @@
 
 mod auth;
 mod extract;
+mod idempotency;
 mod jobs;
 mod json;
 pub mod openapi;

@@ -49,8 +49,9 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(jobs::pause))
         .routes(routes!(jobs::resume))
         .routes(routes!(jobs::notification_test))
-        .routes(routes!(runs::list))
+        .routes(routes!(runs::list, runs::requests::start))
         .routes(routes!(runs::get))
+        .routes(routes!(runs::requests::stop))
         .routes(routes!(runs::logs))
 }
 

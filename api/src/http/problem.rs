@@ -66,6 +66,8 @@ pub(super) enum ProblemCode {
     Conflict,
     /// What `If-Match` or `If-None-Match` asks for does not hold.
     PreconditionFailed,
+    /// The `Idempotency-Key` came before with another request.
+    IdempotencyMismatch,
     PayloadTooLarge,
     UnsupportedMediaType,
     /// AWS did not answer, or asks for patience: the same again later may succeed.
@@ -256,6 +258,11 @@ impl From<Error> for Problem {
                 StatusCode::PRECONDITION_FAILED,
                 ProblemCode::PreconditionFailed,
                 detail,
+            ),
+            Error::IdempotencyMismatch => Problem::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                ProblemCode::IdempotencyMismatch,
+                error.to_string(),
             ),
             Error::Busy(_) => Problem {
                 retry_after: Some(1),

@@ -1,5 +1,7 @@
 //! `/teams/{team}/jobs/{job}/runs`
 
+pub(super) mod requests;
+
 use axum::Json;
 use axum::extract::State;
 use jiff::Timestamp;
@@ -18,10 +20,12 @@ const RUNS_MAX: i32 = 100;
 const LINES_DEFAULT: i32 = 1000;
 const LINES_MAX: i32 = 10_000;
 
-/// One task of a job, from its creation to its end.
+/// One task of a job, from its creation to its end; of a run that a request asked for, from the
+/// request on.
 #[derive(Serialize, ToSchema)]
 pub(super) struct RunBody {
-    /// When the task was created, and its ECS id. Ids sort by time.
+    /// When the task was created, and its ECS id; of a `manual` run, when it was asked for, and an id
+    /// of its own. Ids sort by time.
     #[schema(example = "20261123T140903-c13b4cb40f1f4fe4a2971f76ae5a47ad")]
     pub(super) id: String,
     pub(super) team: String,
@@ -31,6 +35,7 @@ pub(super) struct RunBody {
     #[schema(required, format = DateTime)]
     pub(super) scheduled_time: Option<String>,
     pub(super) status: RunStatus,
+    /// When the task was created; of a `manual` run, when it was asked for.
     #[schema(format = DateTime)]
     pub(super) created_at: String,
     #[schema(required, format = DateTime)]
@@ -53,6 +58,7 @@ pub(super) struct RunBody {
     /// ECS's code of why the task stopped.
     #[schema(required, example = "EssentialContainerExited")]
     pub(super) stop_code: Option<String>,
+    /// Why the task stopped; of a run without a task, why it has none yet, or got none.
     #[schema(required)]
     pub(super) stopped_reason: Option<String>,
     /// The main container's.
@@ -60,7 +66,9 @@ pub(super) struct RunBody {
     pub(super) image_digest: Option<String>,
     pub(super) task_definition_arn: String,
     pub(super) task_definition_revision: u32,
-    pub(super) task_arn: String,
+    /// Null until the task of a `manual` run is there.
+    #[schema(required)]
+    pub(super) task_arn: Option<String>,
     pub(super) cluster_arn: String,
     /// CPU units.
     #[schema(required)]
@@ -71,7 +79,7 @@ pub(super) struct RunBody {
     /// What the start changed of the task definition, as ECS tells it.
     #[schema(value_type = Object)]
     pub(super) overrides: serde_json::Value,
-    /// The run's log in the CloudWatch console.
+    /// The run's log in the CloudWatch console; the job's log group while the run has no task.
     pub(super) console_url: String,
 }
 
@@ -91,7 +99,7 @@ pub(super) enum Trigger {
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum RunStatus {
-    /// Created, not running yet.
+    /// Created or asked for, not running yet.
     Pending,
     Running,
     /// The main container ended with 0.
@@ -116,13 +124,13 @@ pub(super) struct Durations {
     /// Pulling the image.
     #[schema(required)]
     pub(super) pull_seconds: Option<f64>,
-    /// From the task's creation until its containers ran.
+    /// From `created_at` until its containers ran.
     #[schema(required)]
     pub(super) start_seconds: Option<f64>,
     /// From then until the containers had ended.
     #[schema(required)]
     pub(super) run_seconds: Option<f64>,
-    /// From the task's creation until it had stopped.
+    /// From `created_at` until it had stopped.
     #[schema(required)]
     pub(super) total_seconds: Option<f64>,
 }
@@ -188,7 +196,8 @@ pub(super) struct LogList {
         ("status" = Option<RunStatus>, Query, description = "Only runs of this status"),
         ("trigger" = Option<Trigger>, Query, description = "Only runs started by this"),
         ("from" = Option<String>, Query, format = DateTime,
-         description = "Only runs created in this second (RFC 3339) or after"),
+         description = "Only runs created in this second (RFC 3339) or after; beside `task_arn`, \
+                        when the task was created"),
         ("to" = Option<String>, Query, format = DateTime,
          description = "Only runs created in this second (RFC 3339) or before"),
         ("task_arn" = Option<String>, Query, description = "Only the run of this ECS task"),

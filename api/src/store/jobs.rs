@@ -6,11 +6,16 @@ use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
-use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
+use aws_sdk_dynamodb::types::{
+    AttributeValue, ConditionCheck, ReturnValue, ReturnValuesOnConditionCheckFailure,
+    TransactWriteItem,
+};
 use jiff::Timestamp;
 
 use super::due::{due_attributes, shard_of};
+use super::idempotency::action;
 use super::runs::PAGES_MAX;
+use super::transaction::{CONFLICTS_MAX, pause};
 use super::{Item, Page, Store, attribute, epoch, from_item, number, string_of, text, to_item};
 use crate::domain::ids::{JobKey, TeamName};
 use crate::domain::job::{Deletion, Job, JobFilter, JobOrder, Phase, ResourceKind, ResourceStatus};
@@ -72,22 +77,42 @@ fn sk(key: &JobKey) -> String {
     format!("JOB#{}", key.job)
 }
 
+/// The item of a job that is due at `due_at`.
+pub(super) fn job_item(job: &Job, due_at: Timestamp) -> Result<Item> {
+    let key = job.key();
+    let (pk, sk) = (pk(&key.team), sk(&key));
+    let mut item = to_item(job)?;
+    item.extend(due_attributes(&pk, &sk, due_at));
+    item.insert("pk".to_owned(), text(pk));
+    item.insert("sk".to_owned(), text(sk));
+    Ok(item)
+}
+
+/// The action of a transaction that checks that the job `id` of this name is there and not to be
+/// deleted.
+pub(super) fn job_stays(table: &str, key: &JobKey, id: &str) -> Result<TransactWriteItem> {
+    let check = ConditionCheck::builder()
+        .table_name(table)
+        .key("pk", text(pk(&key.team)))
+        .key("sk", text(sk(key)))
+        .condition_expression("#id = :id AND attribute_not_exists(deletion)")
+        .expression_attribute_names("#id", "id")
+        .expression_attribute_values(":id", text(id));
+    let check = action(check.build())?;
+    Ok(TransactWriteItem::builder().condition_check(check).build())
+}
+
 impl Store {
     /// Inserts a job that must not exist yet, due at `due_at` should its maker die.
     ///
     /// Errors: `AlreadyExists`.
     pub async fn job_insert(&self, job: &Job, due_at: Timestamp) -> Result<()> {
         let key = job.key();
-        let (pk, sk) = (pk(&key.team), sk(&key));
-        let mut item = to_item(job)?;
-        item.extend(due_attributes(&pk, &sk, due_at));
-        item.insert("pk".to_owned(), text(pk));
-        item.insert("sk".to_owned(), text(sk));
         let put = self
             .client
             .put_item()
             .table_name(&self.table)
-            .set_item(Some(item))
+            .set_item(Some(job_item(job, due_at)?))
             .condition_expression("attribute_not_exists(pk)")
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .send()
@@ -545,21 +570,33 @@ impl Store {
             .key("sk", text(sk(key)))
     }
 
-    /// Sends a conditional update; a condition that does not hold is a result, not an error.
+    /// Sends a conditional update; a condition that does not hold is a result, not an error. Where
+    /// somebody's transaction is at the item, it is waited for.
     pub(super) async fn conditional(&self, update: UpdateItemFluentBuilder) -> Result<Conditional> {
-        let answer = update
+        let update = update
             .return_values(ReturnValue::AllNew)
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
-            .send()
-            .await;
-        match answer {
-            Ok(answer) => Ok(Conditional::Held(answer.attributes.unwrap_or_default())),
-            Err(error) => match error.as_service_error() {
-                Some(UpdateItemError::ConditionalCheckFailedException(refused)) => {
-                    Ok(Conditional::Refused(refused.item.clone().filter(|item| !item.is_empty())))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        let mut attempt = 0;
+        loop {
+            let error = match update.clone().send().await {
+                Ok(answer) => {
+                    return Ok(Conditional::Held(answer.attributes.unwrap_or_default()));
                 }
-                _ => Err(Error::aws("dynamodb:UpdateItem", error)),
-            },
+                Err(error) => error,
+            };
+            attempt += 1;
+            match error.as_service_error() {
+                Some(UpdateItemError::ConditionalCheckFailedException(refused)) => {
+                    let item = refused.item.clone().filter(|item| !item.is_empty());
+                    return Ok(Conditional::Refused(item));
+                }
+                Some(UpdateItemError::TransactionConflictException(_))
+                    if attempt < CONFLICTS_MAX =>
+                {
+                    pause(attempt).await;
+                }
+                _ => return Err(Error::aws("dynamodb:UpdateItem", error)),
+            }
         }
     }
 }

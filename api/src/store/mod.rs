@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | job | `TEAM#<team>` | `JOB#<name>` |
 //! | run | `RUNS#<team>#<job>` | the run's id |
+//! | idempotency key | `IDEM#<team>` | its SHA-256 |
 //!
 //! Names hold no `#`. The sparse index `due` has an entry for each job that a reconcile must come
 //! back to and each run whose end has not been seen, keyed by a shard and the time (epoch seconds)
@@ -11,8 +12,11 @@
 
 mod cursor;
 mod due;
+mod idempotency;
 mod jobs;
+mod launches;
 mod runs;
+mod transaction;
 
 use std::collections::HashMap;
 
@@ -26,7 +30,9 @@ use crate::error::{Error, Result};
 
 pub use cursor::{decode as decode_cursor, encode as encode_cursor};
 pub use due::{DUE_SHARDS, DueItem};
+pub use idempotency::{KeyRecord, Keyed, Made};
 pub use jobs::{Leased, Settled, Settlement};
+pub use launches::{Requested, Told};
 pub use runs::{Applied, RunFilter};
 
 type Item = HashMap<String, AttributeValue>;

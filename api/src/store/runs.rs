@@ -33,7 +33,7 @@ pub struct RunFilter {
     pub to: Option<Timestamp>,
 }
 
-fn pk(key: &JobKey) -> String {
+pub(super) fn pk(key: &JobKey) -> String {
     format!("RUNS#{}#{}", key.team, key.job)
 }
 
@@ -86,6 +86,7 @@ impl Store {
         }
     }
 
+    /// The run, as of now: whoever was told of a run finds it.
     pub async fn run_get(&self, key: &JobKey, id: &RunId) -> Result<Option<Run>> {
         let answer = self
             .client
@@ -93,6 +94,7 @@ impl Store {
             .table_name(&self.table)
             .key("pk", text(pk(key)))
             .key("sk", text(id.as_str()))
+            .consistent_read(true)
             .send()
             .await
             .map_err(|error| Error::aws("dynamodb:GetItem", error))?;
@@ -181,7 +183,8 @@ impl Store {
             .key("pk", text(pk(key)))
             .key("sk", text(run.id.as_str()))
             .update_expression(
-                "SET #status = :status, stopped_reason = :reason REMOVE due_shard, due_at",
+                "SET #status = :status, stopped_reason = :reason \
+                 REMOVE due_shard, due_at, launch",
             )
             .condition_expression("stopped = :stopped AND #version = :version")
             .expression_attribute_names("#status", "status")

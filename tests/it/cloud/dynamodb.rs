@@ -1,12 +1,15 @@
 //! Amazon DynamoDB: one table with the keys `pk` and `sk` and the sparse index `due`.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::operation::delete_item::{DeleteItemInput, DeleteItemOutput};
 use aws_sdk_dynamodb::operation::get_item::{GetItemInput, GetItemOutput};
 use aws_sdk_dynamodb::operation::put_item::{PutItemInput, PutItemOutput};
 use aws_sdk_dynamodb::operation::query::{QueryInput, QueryOutput};
+use aws_sdk_dynamodb::operation::transact_write_items::{
+    TransactWriteItemsInput, TransactWriteItemsOutput,
+};
 use aws_sdk_dynamodb::operation::update_item::{UpdateItemInput, UpdateItemOutput};
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
 use aws_smithy_mocks::mock;
@@ -25,6 +28,10 @@ pub(crate) struct Table {
     items: BTreeMap<(String, String), Item>,
     /// Every request that came, oldest first.
     pub(crate) requests: Vec<Request>,
+    /// The actions that transactions were made of, as IAM knows them.
+    pub(crate) transacted: BTreeSet<&'static str>,
+    /// So many of the next transactions find somebody else's at their first item.
+    pub(crate) conflicts: usize,
 }
 
 /// What a request asked for, in the words of the API.
@@ -99,6 +106,11 @@ pub(super) fn client(cloud: &Cloud) -> Client {
             cloud.write("dynamodb:PutItem", mock!(Client::put_item), put_item),
             cloud.write("dynamodb:UpdateItem", mock!(Client::update_item), update_item,),
             cloud.write("dynamodb:DeleteItem", mock!(Client::delete_item), delete_item,),
+            cloud.write(
+                "dynamodb:TransactWriteItems",
+                mock!(Client::transact_write_items),
+                transact_write_items,
+            ),
             cloud.read("dynamodb:Query", mock!(Client::query), query),
         ]
     )
@@ -191,6 +203,85 @@ fn delete_item(state: &mut State, input: &DeleteItemInput) -> Result<DeleteItemO
     terms.finish()?;
     state.table.items.remove(&key);
     Ok(DeleteItemOutput::builder().build())
+}
+
+/// All or nothing; what kept it from being done is told action by action.
+fn transact_write_items(
+    state: &mut State,
+    input: &TransactWriteItemsInput,
+) -> Result<TransactWriteItemsOutput, Refusal> {
+    let actions = input.transact_items();
+    assert!(!actions.is_empty() && actions.len() <= 100);
+    let mut keys = BTreeSet::new();
+    let mut reasons = Vec::new();
+    let mut puts = Vec::new();
+    for action in actions {
+        let (operation, table, key, condition, names, values) =
+            match (action.put(), action.condition_check()) {
+                (Some(put), None) => {
+                    puts.push((key_of(put.item()), put.item().clone()));
+                    (
+                        "dynamodb:PutItem",
+                        put.table_name(),
+                        put.item(),
+                        put.condition_expression(),
+                        put.expression_attribute_names(),
+                        put.expression_attribute_values(),
+                    )
+                }
+                (None, Some(check)) => {
+                    assert_eq!(check.key().len(), 2);
+                    (
+                        "dynamodb:ConditionCheckItem",
+                        check.table_name(),
+                        check.key(),
+                        Some(check.condition_expression()),
+                        check.expression_attribute_names(),
+                        check.expression_attribute_values(),
+                    )
+                }
+                _ => panic!("the store has no such action: {action:?}"),
+            };
+        assert_eq!(table, TABLE);
+        state.table.transacted.insert(operation);
+        state.table.requests.push(Request {
+            operation: "TransactWriteItems",
+            key: Some(key.clone()),
+            condition: condition.map(str::to_owned),
+            names: names.cloned().unwrap_or_default(),
+            values: values.cloned().unwrap_or_default(),
+            ..Request::default()
+        });
+        if !keys.insert(key_of(key)) {
+            return Err(refusal(
+                "ValidationException",
+                "Transaction request cannot include multiple operations on one item",
+            ));
+        }
+        let terms = Terms::new(names, values);
+        let held = state.table.check(&key_of(key), condition, &terms, None);
+        terms.finish()?;
+        reasons.push(held.map_or("ConditionalCheckFailed", |()| "None"));
+    }
+    if state.table.conflicts > 0 {
+        state.table.conflicts -= 1;
+        reasons = vec!["None"; actions.len()];
+        reasons[0] = "TransactionConflict";
+    }
+    if reasons.iter().any(|reason| *reason != "None") {
+        let codes = reasons.join(", ");
+        let mut refused = refusal(
+            "TransactionCanceledException",
+            format!(
+                "Transaction cancelled, please refer cancellation reasons for specific reasons [{codes}]"
+            ),
+        );
+        let reasons: Vec<Value> = reasons.iter().map(|code| json!({"Code": code})).collect();
+        refused.more = json!({"CancellationReasons": reasons});
+        return Err(refused);
+    }
+    state.table.items.extend(puts);
+    Ok(TransactWriteItemsOutput::builder().build())
 }
 
 fn query(state: &mut State, input: &QueryInput) -> Result<QueryOutput, Refusal> {

@@ -1,6 +1,6 @@
 //! Amazon ECS.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use aws_sdk_ecs::Client;
 use aws_sdk_ecs::operation::create_cluster::{CreateClusterInput, CreateClusterOutput};
@@ -23,11 +23,14 @@ use aws_sdk_ecs::operation::put_cluster_capacity_providers::{
 use aws_sdk_ecs::operation::register_task_definition::{
     RegisterTaskDefinitionInput, RegisterTaskDefinitionOutput,
 };
+use aws_sdk_ecs::operation::run_task::{RunTaskInput, RunTaskOutput};
 use aws_sdk_ecs::operation::stop_task::{StopTaskInput, StopTaskOutput};
 use aws_sdk_ecs::operation::tag_resource::{TagResourceInput, TagResourceOutput};
 use aws_sdk_ecs::operation::untag_resource::{UntagResourceInput, UntagResourceOutput};
+use aws_sdk_ecs::primitives::DateTime;
 use aws_sdk_ecs::types::{
-    ClusterField, Failure, Tag, Task, TaskDefinitionField, TaskDefinitionStatus, TaskStopCode,
+    ClusterField, Container, Failure, Tag, Task, TaskDefinitionField, TaskDefinitionStatus,
+    TaskStopCode,
 };
 use aws_smithy_mocks::mock;
 
@@ -42,6 +45,14 @@ pub(crate) struct Ecs {
     /// Every revision there ever was; a number is given once.
     pub(crate) task_definitions: Vec<TaskDefinition>,
     pub(crate) tasks: Vec<Task>,
+    /// What was asked for with each client token of a cluster, and the task that came of it.
+    client_tokens: BTreeMap<(String, String), (String, String)>,
+    /// Reason and detail with which the next calls of RunTask start nothing.
+    pub(crate) run_failures: VecDeque<(&'static str, &'static str)>,
+    /// Every call of RunTask that started something.
+    pub(crate) runs: Vec<RunTaskInput>,
+    /// When tasks are created: so many seconds after the beginning of these tests' time.
+    pub(crate) now: i64,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -162,6 +173,7 @@ pub(super) fn client(cloud: &Cloud) -> Client {
             ),
             cloud.read("ecs:ListTasks", mock!(Client::list_tasks), list_tasks),
             cloud.read("ecs:DescribeTasks", mock!(Client::describe_tasks), describe_tasks,),
+            cloud.write("ecs:RunTask", mock!(Client::run_task), run_task),
             cloud.write("ecs:StopTask", mock!(Client::stop_task), stop_task),
             cloud.write("ecs:TagResource", mock!(Client::tag_resource), tag_resource),
             cloud.write("ecs:UntagResource", mock!(Client::untag_resource), untag_resource),
@@ -316,15 +328,27 @@ fn deregister_task_definition(
 
 fn list_tasks(state: &mut State, input: &ListTasksInput) -> Result<ListTasksOutput, Refusal> {
     let cluster = state.ecs.active_cluster(input.cluster())?;
-    let family = format!("task-definition/{}:", input.family().unwrap());
+    let filtered = input.family().is_some() || input.desired_status().is_some();
+    if input.started_by().is_some() && filtered {
+        return Err(refusal(
+            "InvalidParameterException",
+            "cannot specify startedBy with other arguments",
+        ));
+    }
+    let desired = input.desired_status().map_or("RUNNING", |status| status.as_str());
+    let of_family = |task: &Task| {
+        let family = input.family().map(|family| format!("task-definition/{family}:"));
+        family.is_none_or(|family| task.task_definition_arn().unwrap().contains(&family))
+    };
     let arns: Vec<String> = state
         .ecs
         .tasks
         .iter()
         .filter(|task| {
             task.cluster_arn() == Some(&cluster)
-                && task.task_definition_arn().unwrap().contains(&family)
-                && task.desired_status() == input.desired_status().map(|status| status.as_str())
+                && of_family(task)
+                && (input.started_by().is_none() || task.started_by() == input.started_by())
+                && task.desired_status() == Some(desired)
         })
         .map(|task| task.task_arn().unwrap().to_owned())
         .collect();
@@ -352,6 +376,73 @@ fn describe_tasks(
         };
     }
     Ok(answer.build())
+}
+
+/// The same client token in the same cluster answers the task that it started, if all else is the same
+/// too.
+fn run_task(state: &mut State, input: &RunTaskInput) -> Result<RunTaskOutput, Refusal> {
+    let invalid = |message: &str| Err(refusal("InvalidParameterException", message));
+    let cluster = state.ecs.active_cluster(input.cluster())?;
+    let token = input.client_token().unwrap();
+    if token.len() > 64 || !token.bytes().all(|one| (33..=126).contains(&one)) {
+        return invalid("clientToken must have 1 to 64 characters");
+    }
+    let started_by = input.started_by().unwrap();
+    let is_kind = |one: u8| one.is_ascii_alphanumeric() || b"-/_".contains(&one);
+    if started_by.len() > 128 || !started_by.bytes().all(is_kind) {
+        return invalid("startedBy contains invalid characters.");
+    }
+    let asked = content_of(input);
+    let known = (cluster.clone(), token.to_owned());
+    if let Some((earlier, arn)) = state.ecs.client_tokens.get(&known) {
+        if *earlier != asked {
+            let mut refused = refusal("ConflictException", "The clientToken is in use.");
+            refused.more = serde_json::json!({"resourceIds": [arn]});
+            return Err(refused);
+        }
+        let task = state.ecs.tasks.iter().find(|task| task.task_arn() == Some(arn.as_str()));
+        return Ok(RunTaskOutput::builder()
+            .set_tasks(task.cloned().map(|task| vec![task]))
+            .build());
+    }
+    let wanted = input.task_definition().unwrap();
+    let definition = state.ecs.task_definitions.iter().find(|one| one.arn() == wanted);
+    let Some(definition) = definition.filter(|one| one.active) else {
+        return Err(refusal("ClientException", "TaskDefinition is inactive"));
+    };
+    let network = input.network_configuration().and_then(|network| network.awsvpc_configuration());
+    if network.is_none_or(|network| network.subnets().is_empty()) {
+        return invalid(
+            "Network Configuration must be provided when networkMode 'awsvpc' is specified.",
+        );
+    }
+    if let Some((reason, detail)) = state.ecs.run_failures.pop_front() {
+        let failure = Failure::builder().reason(reason).detail(detail).build();
+        return Ok(RunTaskOutput::builder().failures(failure).build());
+    }
+    let name = cluster.rsplit('/').next().unwrap();
+    let id = format!("{:032x}", 0x7a5c_0000 + state.ecs.runs.len());
+    let overrides = input.overrides();
+    let size = |given: Option<&str>, own: Option<&str>| given.or(own).map(str::to_owned);
+    let task = Task::builder()
+        .task_arn(arn("ecs", &format!("task/{name}/{id}")))
+        .cluster_arn(&cluster)
+        .task_definition_arn(wanted)
+        .set_group(input.group().map(str::to_owned))
+        .started_by(started_by)
+        .version(1)
+        .last_status("PROVISIONING")
+        .desired_status("RUNNING")
+        .containers(Container::builder().name("main").build())
+        .created_at(DateTime::from_secs(crate::job::at(state.ecs.now).as_second()))
+        .set_cpu(size(overrides.and_then(|one| one.cpu()), definition.input.cpu()))
+        .set_memory(size(overrides.and_then(|one| one.memory()), definition.input.memory()))
+        .set_overrides(overrides.cloned())
+        .build();
+    state.ecs.client_tokens.insert(known, (asked, task.task_arn().unwrap().to_owned()));
+    state.ecs.runs.push(input.clone());
+    state.ecs.tasks.push(task.clone());
+    Ok(RunTaskOutput::builder().tasks(task).build())
 }
 
 /// The task is asked to end; it ends later.

@@ -14,7 +14,8 @@ use super::{Refusal, refusal};
 
 /// Of the words that DynamoDB reserves, those that the store has as attributes: in an expression
 /// they need a name with `#`.
-const RESERVED: [&str; 6] = ["cluster", "definition", "name", "state", "status", "trigger"];
+const RESERVED: [&str; 7] =
+    ["cluster", "definition", "name", "state", "status", "trigger", "until"];
 
 /// The names and values of one request, for all its expressions.
 pub(super) struct Terms<'a> {

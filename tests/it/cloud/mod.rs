@@ -124,6 +124,26 @@ pub(crate) enum Effect {
     Done,
 }
 
+/// What can become of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Trouble {
+    LostBefore,
+    LostAfter,
+    Throttled,
+    Broken,
+    Denied,
+}
+
+impl Trouble {
+    pub(crate) const ALL: [Trouble; 5] = [
+        Trouble::LostBefore,
+        Trouble::LostAfter,
+        Trouble::Throttled,
+        Trouble::Broken,
+        Trouble::Denied,
+    ];
+}
+
 /// A durable resource, as it stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Standing {
@@ -202,6 +222,23 @@ impl Cloud {
             refusal: refusal("InternalError", "An internal error occurred."),
             effect,
         });
+    }
+
+    /// Of the calls from now on, the one after `skipped` others is in trouble, whatever call it is.
+    pub(crate) fn trouble(&self, skipped: usize, trouble: Trouble) {
+        let (code, message, effect) = match trouble {
+            Trouble::LostBefore => ("InternalError", "no answer", Effect::None),
+            Trouble::LostAfter => ("InternalError", "no answer", Effect::Done),
+            Trouble::Throttled => ("ThrottlingException", "Rate exceeded", Effect::None),
+            Trouble::Broken => ("ServerException", "Service Unavailable.", Effect::None),
+            Trouble::Denied => {
+                let message = "User: x is not authorized to perform this on resource: y";
+                ("AccessDeniedException", message, Effect::None)
+            }
+        };
+        let refusal = refusal(code, message);
+        let when = When::After(skipped);
+        self.state().failures.push(Failure { when, times: 1, refusal, effect });
     }
 
     /// Whether every failure that was planned has happened.
@@ -338,7 +375,8 @@ impl Refusal {
             }
             body.to_string()
         };
-        let status: u16 = match self.code.starts_with("Internal") {
+        let status: u16 = match self.code.starts_with("Internal") || self.code == "ServerException"
+        {
             true => 500,
             false => 400,
         };

@@ -87,7 +87,8 @@ async fn each_event_has_its_status() {
 async fn the_trigger_is_told_by_who_started_the_task() {
     for (started_by, trigger, slot) in [
         (json!(task::started_by(BASE)), Trigger::Schedule, true),
-        (json!("cronplane/20261123T140000-0a"), Trigger::Manual, false),
+        // Of a run that nobody asked for.
+        (json!("cronplane/20261123T140000-0a"), Trigger::External, false),
         (json!("events-rule/cronplane_platform_other-job-of"), Trigger::External, false),
         (json!("somebody"), Trigger::External, false),
         (Value::Null, Trigger::External, false),

@@ -17,13 +17,13 @@ fn ids(runs: Vec<Run>) -> Vec<RunId> {
 #[tokio::test]
 async fn runs_are_listed_newest_first_and_filtered() {
     let (_, app) = with_job().await;
-    let mut manual = state("0c", 7200, "STOPPED", 7);
-    manual["detail"]["startedBy"] = json!("cronplane/x");
-    manual["detail"]["containers"][0]["exitCode"] = json!(0);
+    let mut external = state("0c", 7200, "STOPPED", 7);
+    external["detail"]["startedBy"] = json!("somebody");
+    external["detail"]["containers"][0]["exitCode"] = json!(0);
     let events = [
         state("0a", 0, "STOPPED", 7),
         state("0b", 3600, "RUNNING", 4),
-        manual,
+        external,
         state("0d", 7200, "STOPPED", 7),
     ];
     apply_all(&app, &events).await;
@@ -36,7 +36,7 @@ async fn runs_are_listed_newest_first_and_filtered() {
     assert_eq!(ids(runs(&app, status(RunStatus::Failed)).await), ["0d", "0a"]);
     assert_eq!(ids(runs(&app, status(RunStatus::Running)).await), ["0b"]);
     assert_eq!(ids(runs(&app, status(RunStatus::Stopped)).await), [""; 0]);
-    let trigger = RunsWanted { trigger: Some(Trigger::Manual), ..all() };
+    let trigger = RunsWanted { trigger: Some(Trigger::External), ..all() };
     assert_eq!(ids(runs(&app, trigger).await), ["0c"]);
     // Both ends are within, and a part of a second does not matter.
     for (from, to, wanted) in [

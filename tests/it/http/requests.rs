@@ -231,6 +231,9 @@ async fn what_does_not_exist_is_not_found() {
         ("GET", format!("{THE_JOB}/runs/nonsense")),
         ("GET", format!("{THE_JOB}/runs/20261123T140000-0a")),
         ("GET", format!("{THE_JOB}/runs/20261123T140000-0a/logs")),
+        ("POST", format!("{JOBS}/other/runs")),
+        ("POST", format!("{THE_JOB}/runs/20261123T140000-0a/stop")),
+        ("POST", format!("{THE_JOB}/runs/nonsense/stop")),
         // What can't be a name names nothing.
         ("GET", "/v1/teams/Platform/jobs".to_owned()),
         ("GET", "/v1/teams/%C3%A4/jobs".to_owned()),
@@ -268,7 +271,7 @@ async fn a_method_that_a_path_does_not_take_is_refused() {
         ("PUT", JOBS.to_owned(), &["GET", "POST"][..]),
         ("POST", THE_JOB.to_owned(), &["GET", "PUT", "PATCH", "DELETE"]),
         ("GET", format!("{THE_JOB}/pause"), &["POST"]),
-        ("POST", format!("{THE_JOB}/runs"), &["GET"]),
+        ("PUT", format!("{THE_JOB}/runs"), &["GET", "POST"]),
         ("POST", "/healthz".to_owned(), &["GET"]),
     ] {
         let answer = api.call(method, &path).await;

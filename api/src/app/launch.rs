@@ -1,0 +1,388 @@
+//! Runs that a request asks for: one task each, whatever is lost on the way; and their stop.
+//!
+//! The run is written before its task is started. Whoever sets about starting it takes it for a while;
+//! should he die, the sweeper goes on, and looks for the task before it starts one.
+
+use jiff::SignedDuration;
+use serde_json::Value;
+use tokio::time::timeout_at;
+use uuid::Uuid;
+
+use super::idempotency::{LOOKS_MAX, Standing};
+use super::reconcile::later;
+use super::{Answered, App, KeyedRequest, Moment, RunView};
+use crate::domain::ids::{JobKey, RunId};
+use crate::domain::job::{Job, Phase, ResourceKind, read_stop_reason};
+use crate::domain::overrides::Overrides;
+use crate::domain::run::{Launch, Run, RunRequest, RunStatus, StopRequest};
+use crate::domain::task::started_by_request;
+use crate::error::{AwsFault, Error, FaultKind, Result};
+use crate::fleet::Order;
+use crate::provision::names::Names;
+use crate::store::{Made, Requested};
+
+/// How long whoever sets about a launch has it to himself: longer than any function may run.
+const CLAIM: SignedDuration = SignedDuration::from_secs(90);
+/// The same for the request itself, which ends sooner.
+const FIRST_CLAIM: SignedDuration = SignedDuration::from_secs(60);
+/// Between two tries to start a task.
+const PAUSE: SignedDuration = SignedDuration::from_secs(60);
+/// A run that could not be started for so long is not wanted any more, as for a schedule's.
+const GIVE_UP: SignedDuration = SignedDuration::from_mins(15);
+/// A run of which ECS could not even be asked whether it has a task is closed after so long.
+const UNRESOLVED: SignedDuration = SignedDuration::from_hours(1);
+/// Times that a stop is tried against what becomes of the run meanwhile.
+const STOPS_MAX: usize = 5;
+const STOP_REASON: &str = "Stopped through Cronplane";
+const JOB_DELETED: &str = "the job was deleted before a task of this run was started";
+const NOT_KNOWN: &str =
+    "ECS could not be asked for an hour: whether a task of this run was started is not known";
+
+/// What came of a stop.
+#[derive(Debug)]
+pub enum Stop {
+    /// It is on its way.
+    Asked(RunView),
+    /// The run had ended before.
+    Ended(RunView),
+}
+
+impl App {
+    /// Starts a run of the job now, on or off its schedule, with what `overrides` has in place of the
+    /// definition's; answers it in whatever state was reached.
+    ///
+    /// Errors: `NotFound`; `Invalid`; `Conflict` while the job is not ready.
+    pub async fn run_start(
+        &self,
+        key: &JobKey,
+        overrides: Value,
+        moment: Moment,
+    ) -> Result<RunView> {
+        match self.run_try_start(key, overrides, None, moment).await? {
+            Some(view) => Ok(view),
+            None => Err(Error::Busy(format!("job `{}`", key.job))),
+        }
+    }
+
+    /// Starts a run as [`App::run_start`] does, once for the key of `request`.
+    ///
+    /// Errors: those of `run_start`; `IdempotencyMismatch`; `Busy` while the first request of the key
+    /// goes on.
+    pub async fn run_start_keyed(
+        &self,
+        key: &JobKey,
+        overrides: Value,
+        request: &KeyedRequest,
+        moment: Moment,
+    ) -> Result<Answered<RunView>> {
+        for _ in 0..LOOKS_MAX {
+            match self.standing(request, moment).await? {
+                Standing::Kept(answer) => return Ok(Answered::Kept(answer)),
+                Standing::Done(made) => {
+                    return self.run_made(key, &made, moment).await.map(Answered::Again);
+                }
+                Standing::Unfinished(made) => {
+                    return self.run_made(key, &made, moment).await.map(Answered::Now);
+                }
+                Standing::New => {}
+            }
+            let overrides = overrides.clone();
+            if let Some(view) = self.run_try_start(key, overrides, Some(request), moment).await? {
+                return Ok(Answered::Now(view));
+            }
+        }
+        Err(Error::Busy("a request with this Idempotency-Key".to_owned()))
+    }
+
+    /// `None` if the job was replaced between, or there is a record of the key by now.
+    async fn run_try_start(
+        &self,
+        key: &JobKey,
+        overrides: Value,
+        request: Option<&KeyedRequest>,
+        moment: Moment,
+    ) -> Result<Option<RunView>> {
+        let job = self.existing(key).await?;
+        let overrides = Overrides::read(overrides, job.definition.size).map_err(Error::Invalid)?;
+        let run = self.run_of(&job, overrides, moment)?;
+        let record = request.map(|request| {
+            let record = request.record(key.job.clone(), Made::Run(run.id.clone()), moment);
+            (&request.key, record)
+        });
+        let keyed = record.as_ref().map(|(keyed, record)| (*keyed, record));
+        let kept_until = self.kept_until(run.created_at);
+        let due_at = later(moment.now, FIRST_CLAIM);
+        match self.store.run_request(key, &run, &job.id, kept_until, due_at, keyed).await? {
+            Requested::Written => {}
+            Requested::KeyKnown => return Ok(None),
+            Requested::JobGone => {
+                self.startable(&self.existing(key).await?)?;
+                return Ok(None);
+            }
+        }
+        // From here on there is a run, whatever comes.
+        let run = self.set_about(key, run, moment).await;
+        Ok(Some(self.run_view(key, run)))
+    }
+
+    /// Errors: `Conflict`.
+    fn startable(&self, job: &Job) -> Result<()> {
+        let name = &job.definition.name;
+        if job.deletion.is_some() {
+            return Err(Error::Conflict(format!("job `{name}` is being deleted")));
+        }
+        if job.phase == Phase::Ready {
+            return Ok(());
+        }
+        let reason = job.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+        Err(Error::Conflict(format!(
+            "job `{name}` is {}{reason}; it can be run when it is ready",
+            job.phase.as_str()
+        )))
+    }
+
+    /// A run of what is applied of the job now.
+    fn run_of(&self, job: &Job, overrides: Overrides, moment: Moment) -> Result<Run> {
+        self.startable(job)?;
+        let name = &job.definition.name;
+        let revision =
+            job.resources.get(&ResourceKind::TaskDefinition).and_then(|known| known.arn.clone());
+        let task_definition_arn = revision.ok_or_else(|| {
+            Error::Internal(format!("job `{name}` is ready and has no task definition"))
+        })?;
+        let names = Names::of(&self.deployment, &job.key());
+        let cluster = job.definition.cluster.as_deref().unwrap_or(&names.base);
+        Ok(Run::of_request(RunRequest {
+            id: RunId::of_request(moment.now, &Uuid::new_v4().simple().to_string()),
+            asked_at: moment.now,
+            cluster_arn: self.deployment.arn("ecs", &format!("cluster/{cluster}")),
+            task_definition_arn,
+            size: overrides.size.unwrap_or(job.definition.size),
+            launch: Launch {
+                job_id: job.id.clone(),
+                network: job.definition.network.clone(),
+                overrides,
+                attempts: 1,
+                until: later(moment.now, FIRST_CLAIM),
+                give_up_at: later(moment.now, GIVE_UP),
+            },
+        }))
+    }
+
+    /// Starts the task of a run that was just written, which nobody else can have done. What can't be
+    /// done now the sweeper does.
+    async fn set_about(&self, key: &JobKey, run: Run, moment: Moment) -> Run {
+        let written = run.clone();
+        match self.start_task(key, run, moment).await {
+            Ok(run) => run,
+            Err(error) => {
+                tracing::error!(job = %key, run = %written.id, %error, "run not started; the sweeper comes back to it");
+                written
+            }
+        }
+    }
+
+    /// Goes on with a run that may have no task yet, unless somebody is at it: finds its task, starts
+    /// it, or ends the run. Answers the run as it is then.
+    ///
+    /// Errors: where it could not be found out how the run stands. It is still due.
+    pub(super) async fn launch(&self, key: &JobKey, run: Run, moment: Moment) -> Result<Run> {
+        let Some(launch) = &run.launch else {
+            return Ok(run);
+        };
+        if run.task_arn.is_some() || run.status.is_final() || launch.until > moment.now {
+            return Ok(run);
+        }
+        let claimed = self.store.run_claim(key, &run, later(moment.now, CLAIM)).await?;
+        let Some(run) = claimed else {
+            return self.run_again(key, run).await;
+        };
+        // The one before may have started it, and died before he could say so.
+        let family = Names::of(&self.deployment, key).base;
+        let started_by = started_by_request(&run.id);
+        let found = match self.fleet.started(&run.cluster_arn, &family, &started_by).await {
+            Ok(found) => found,
+            Err(error) if later(run.created_at, UNRESOLVED) <= moment.now => {
+                tracing::error!(job = %key, run = %run.id, %error, "run closed: its task can't be looked for");
+                return self.end(key, run, RunStatus::Unknown, NOT_KNOWN, moment).await;
+            }
+            Err(error) => return Err(error),
+        };
+        if !found.is_empty() {
+            for task in &found {
+                self.take_in(key, task, moment.now).await?;
+            }
+            let run = self.run_again(key, run).await?;
+            return self.stop_if_asked(run).await;
+        }
+        if let Some(stop) = &run.stop_requested {
+            let reason = stop.reason.clone();
+            return self.end(key, run, RunStatus::Stopped, &reason, moment).await;
+        }
+        let Some(launch) = &run.launch else {
+            return Ok(run);
+        };
+        let job = self.store.job_get(key).await?;
+        if job.is_none_or(|job| job.deletion.is_some() || job.id != launch.job_id) {
+            return self.end(key, run, RunStatus::FailedToStart, JOB_DELETED, moment).await;
+        }
+        if launch.give_up_at <= moment.now {
+            let last = run.stopped_reason.as_deref().unwrap_or("no answer");
+            let minutes = GIVE_UP.as_mins();
+            let reason = format!("ECS started no task for {minutes} minutes; at last: {last}");
+            return self.end(key, run, RunStatus::FailedToStart, &reason, moment).await;
+        }
+        self.start_task(key, run, moment).await
+    }
+
+    /// Starts the task of a run that is ours for now, as it is known that it has none.
+    ///
+    /// Errors: where what came of it could not be written.
+    async fn start_task(&self, key: &JobKey, run: Run, moment: Moment) -> Result<Run> {
+        let Some(launch) = &run.launch else {
+            return Ok(run);
+        };
+        let names = Names::of(&self.deployment, key);
+        let order = Order {
+            cluster: &run.cluster_arn,
+            task_definition_arn: &run.task_definition_arn,
+            family: &names.base,
+            started_by: &started_by_request(&run.id),
+            client_token: run.id.as_str(),
+            network: &launch.network,
+            overrides: &launch.overrides,
+        };
+        let started = timeout_at(moment.deadline, self.fleet.start(order)).await;
+        let started =
+            started.unwrap_or_else(|_| Err(Error::Aws(AwsFault::out_of_time("ecs:RunTask"))));
+        match started {
+            Ok(task) => {
+                let (_, taken) = self.take_in(key, &task, moment.now).await?;
+                match taken.filter(|taken| taken.id == run.id) {
+                    Some(taken) => self.stop_if_asked(taken).await,
+                    // Somebody else's task has taken this run's place.
+                    None => self.run_again(key, run).await,
+                }
+            }
+            Err(error) if error.retryable() => {
+                tracing::warn!(job = %key, run = %run.id, %error, "run not started yet");
+                let again = later(moment.now, PAUSE);
+                let reason = error.to_string();
+                match self.store.run_put_off(key, &run, &reason, again).await? {
+                    Some(waiting) => {
+                        self.show_run(key, &waiting).await?;
+                        Ok(waiting)
+                    }
+                    None => self.run_again(key, run).await,
+                }
+            }
+            Err(error) => {
+                tracing::error!(job = %key, run = %run.id, %error, "run not started: refused");
+                let asked = self.run_again(key, run).await?;
+                match asked.stop_requested.clone() {
+                    Some(stop) => {
+                        self.end(key, asked, RunStatus::Stopped, &stop.reason, moment).await
+                    }
+                    None => {
+                        let reason = error.to_string();
+                        self.end(key, asked, RunStatus::FailedToStart, &reason, moment).await
+                    }
+                }
+            }
+        }
+    }
+
+    /// Ends a run without a task; one that has got its task meanwhile goes on.
+    async fn end(
+        &self,
+        key: &JobKey,
+        run: Run,
+        status: RunStatus,
+        reason: &str,
+        moment: Moment,
+    ) -> Result<Run> {
+        match self.store.run_end(key, &run.id, status, reason, moment.now).await? {
+            Some(ended) => {
+                self.show_run(key, &ended).await?;
+                Ok(ended)
+            }
+            None => self.run_again(key, run).await,
+        }
+    }
+
+    /// Shows `run` among the job's newest; a job that is gone shows nothing.
+    async fn show_run(&self, key: &JobKey, run: &Run) -> Result<()> {
+        match self.store.job_get(key).await? {
+            Some(job) => self.store.job_show_run(&job, &run.summary()).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Stops the task of a run that was to be stopped before it had one.
+    pub(super) async fn stop_if_asked(&self, run: Run) -> Result<Run> {
+        if let (Some(stop), Some(task_arn)) = (&run.stop_requested, &run.task_arn)
+            && !run.status.is_final()
+        {
+            self.fleet.stop(&run.cluster_arn, task_arn, &stop.reason).await?;
+        }
+        Ok(run)
+    }
+
+    /// The run as it is now; as it was known where it is kept no longer.
+    async fn run_again(&self, key: &JobKey, run: Run) -> Result<Run> {
+        Ok(self.store.run_get(key, &run.id).await?.unwrap_or(run))
+    }
+
+    /// Stops a run. One that has no task yet gets none, or one that is stopped at once; asked again,
+    /// it only asks again.
+    ///
+    /// Errors: `NotFound`; `Invalid`; `Conflict` for a task that this deployment may not stop.
+    pub async fn run_stop(
+        &self,
+        key: &JobKey,
+        id: &RunId,
+        body: Value,
+        moment: Moment,
+    ) -> Result<Stop> {
+        let reason = read_stop_reason(body).map_err(Error::Invalid)?;
+        let reason = reason.unwrap_or_else(|| STOP_REASON.to_owned());
+        for _ in 0..STOPS_MAX {
+            let run = self.run_get(key, id).await?.run;
+            if run.status.is_final() {
+                return Ok(Stop::Ended(self.run_view(key, run)));
+            }
+            if let Some(task_arn) = &run.task_arn {
+                self.fleet.stop(&run.cluster_arn, task_arn, &reason).await.map_err(may_not)?;
+                return Ok(Stop::Asked(self.run_view(key, run)));
+            }
+            let stop = StopRequest { reason: reason.clone(), at: moment.now };
+            if let Some(marked) = self.store.run_request_stop(key, id, &stop).await? {
+                // Whoever is at it will see it; where nobody is, it ends here.
+                let run = match self.launch(key, marked.clone(), moment).await {
+                    Ok(run) => run,
+                    Err(error) => {
+                        tracing::warn!(job = %key, run = %id, %error, "stop left to the sweeper");
+                        marked
+                    }
+                };
+                return Ok(Stop::Asked(self.run_view(key, run)));
+            }
+        }
+        Err(Error::Busy(format!("run `{id}`")))
+    }
+}
+
+/// A task that somebody ran without Cronplane, in a cluster that is not the job's own, does not bear
+/// the tag that lets Cronplane stop it.
+fn may_not(error: Error) -> Error {
+    match error {
+        Error::Aws(fault) if fault.kind == FaultKind::Denied => {
+            tracing::warn!(error = %fault, "a task can't be stopped");
+            Error::Conflict(
+                "this deployment may not stop the run's task: stop it where it was started"
+                    .to_owned(),
+            )
+        }
+        other => other,
+    }
+}

@@ -1,0 +1,152 @@
+//! Starts tasks, once each.
+
+use aws_sdk_ecs::types::{
+    AssignPublicIp, AwsVpcConfiguration, ContainerOverride, Failure, KeyValuePair, LaunchType,
+    NetworkConfiguration, PropagateTags, TaskOverride,
+};
+
+use super::Fleet;
+use super::tasks::{DESCRIBE_MAX, snapshot};
+use crate::domain::deployment::Network;
+use crate::domain::overrides::Overrides;
+use crate::domain::task::{MAIN_CONTAINER, TaskSnapshot};
+use crate::error::{AwsFault, Error, FaultKind, Result};
+
+/// What ECS says while a role or its own role is new, and while capacity or a quota is used up: the
+/// same again succeeds when IAM knows the role and when other tasks have ended.
+///
+/// Sources: Amazon ECS Developer Guide, "Amazon ECS API failure reasons" and "Amazon ECS service
+/// event messages"; AWS re:Post, "Capacity is unavailable".
+const PASSING: [&str; 5] = [
+    "unable to assume the",
+    "Capacity is unavailable",
+    "You've reached the limit on the number of",
+    "Rate exceeded",
+    "RequestLimitExceeded",
+];
+
+/// One task to be started. The same order again is the same call: ECS starts it once.
+#[derive(Clone, Copy, Debug)]
+pub struct Order<'a> {
+    /// Name or ARN.
+    pub cluster: &'a str,
+    pub task_definition_arn: &'a str,
+    pub family: &'a str,
+    pub started_by: &'a str,
+    /// At most 64 characters. ECS knows it in its cluster for the lower of 24 hours and the task's
+    /// life plus one.
+    pub client_token: &'a str,
+    pub network: &'a Network,
+    pub overrides: &'a Overrides,
+}
+
+impl Fleet {
+    /// Starts the task of `order`, or answers the one that an earlier call started.
+    ///
+    /// Errors: faults of AWS, the kind of which says whether the same again may succeed.
+    pub async fn start(&self, order: Order<'_>) -> Result<TaskSnapshot> {
+        let network = AwsVpcConfiguration::builder()
+            .set_subnets(Some(order.network.subnets.clone()))
+            .set_security_groups(
+                Some(order.network.security_groups.clone()).filter(|groups| !groups.is_empty()),
+            )
+            .assign_public_ip(if order.network.assign_public_ip {
+                AssignPublicIp::Enabled
+            } else {
+                AssignPublicIp::Disabled
+            })
+            .build()
+            .map_err(|error| Error::Internal(error.to_string()))?;
+        let answer = self
+            .ecs
+            .run_task()
+            .cluster(order.cluster)
+            .task_definition(order.task_definition_arn)
+            .count(1)
+            .launch_type(LaunchType::Fargate)
+            .group(format!("family:{}", order.family))
+            .started_by(order.started_by)
+            .client_token(order.client_token)
+            .network_configuration(
+                NetworkConfiguration::builder().awsvpc_configuration(network).build(),
+            )
+            .overrides(overrides(order.overrides))
+            // The tags of the task definition say whose the task is.
+            .propagate_tags(PropagateTags::TaskDefinition)
+            .send()
+            .await
+            .map_err(|error| passing(AwsFault::of("ecs:RunTask", &error)))?;
+        match (answer.tasks().first(), answer.failures().first()) {
+            (Some(task), _) => snapshot(task),
+            (None, Some(failure)) => Err(not_started(failure)),
+            (None, None) => Err(Error::Aws(AwsFault {
+                operation: "ecs:RunTask",
+                code: "Unknown".to_owned(),
+                message: "ECS told neither a task nor a failure".to_owned(),
+                kind: FaultKind::Transient,
+            })),
+        }
+    }
+
+    /// The tasks of `family` in `cluster` that were started by `started_by`, the oldest first: also
+    /// those that have ended, as long as ECS shows them.
+    pub async fn started(
+        &self,
+        cluster: &str,
+        family: &str,
+        started_by: &str,
+    ) -> Result<Vec<TaskSnapshot>> {
+        // Amazon ECS API Reference, ListTasks: `startedBy` must be the only filter, and without the
+        // other one only tasks are listed that are wanted running.
+        let mut arns = self.listed_started_by(cluster, started_by).await?;
+        arns.extend(self.listed_stopped(cluster, family).await?);
+        let mut found = Vec::new();
+        for arns in arns.chunks(DESCRIBE_MAX) {
+            let arns: Vec<&str> = arns.iter().map(String::as_str).collect();
+            for task in self.describe(cluster, &arns).await? {
+                found.extend(task?.filter(|task| {
+                    task.started_by.as_deref() == Some(started_by)
+                        && task.family_and_revision().is_some_and(|(of, _)| of == family)
+                }));
+            }
+        }
+        found.sort_by_key(|task| task.created_at);
+        Ok(found)
+    }
+}
+
+fn overrides(overrides: &Overrides) -> TaskOverride {
+    let variables = overrides.environment.iter();
+    let variables: Vec<KeyValuePair> = variables
+        .map(|(name, value)| KeyValuePair::builder().name(name).value(value).build())
+        .collect();
+    let main = ContainerOverride::builder()
+        .name(MAIN_CONTAINER)
+        .set_command(overrides.command.clone())
+        .set_environment(Some(variables).filter(|variables| !variables.is_empty()))
+        .build();
+    TaskOverride::builder()
+        .container_overrides(main)
+        .set_cpu(overrides.size.map(|size| size.cpu.to_string()))
+        .set_memory(overrides.size.map(|size| size.memory.to_string()))
+        .build()
+}
+
+/// What stands as a failure in a successful answer. Amazon ECS Developer Guide, "Amazon ECS API
+/// failure reasons": `RESOURCE:...` is capacity, which comes back.
+fn not_started(failure: &Failure) -> Error {
+    let reason = failure.reason().unwrap_or("Unknown");
+    let detail = failure.detail().unwrap_or("no detail");
+    let mut fault = AwsFault::of_code("ecs:RunTask", reason, detail);
+    if reason.starts_with("RESOURCE:") || PASSING.iter().any(|text| reason.contains(text)) {
+        fault.kind = FaultKind::Throttled;
+    }
+    passing(fault)
+}
+
+fn passing(mut fault: AwsFault) -> Error {
+    if PASSING.iter().any(|text| fault.message.contains(text)) {
+        fault.kind = FaultKind::Throttled;
+    }
+    Error::Aws(fault)
+}
