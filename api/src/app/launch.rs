@@ -160,7 +160,7 @@ impl App {
             size: overrides.size.unwrap_or(job.definition.size),
             launch: Launch {
                 job_id: job.id.clone(),
-                network: job.definition.network.clone(),
+                placement: job.definition.placement(),
                 overrides,
                 attempts: 1,
                 until: later(moment.now, FIRST_CLAIM),
@@ -249,7 +249,7 @@ impl App {
             family: &names.base,
             started_by: &started_by_request(&run.id),
             client_token: run.id.as_str(),
-            network: &launch.network,
+            placement: &launch.placement,
             overrides: &launch.overrides,
         };
         let started = timeout_at(moment.deadline, self.fleet.start(order)).await;

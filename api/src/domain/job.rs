@@ -20,8 +20,8 @@ pub use container::{
     SystemControl, TransportProtocol, Ulimit, Variable,
 };
 pub use definition::{
-    Architecture, Capacity, Image, JobDefinition, MANAGED_BY_TAG, MANAGED_TAG_PREFIX, Protocol,
-    Subscriber,
+    Architecture, Capacity, FARGATE_SPOT, Image, JobDefinition, MANAGED_BY_TAG, MANAGED_TAG_PREFIX,
+    Placement, Protocol, Subscriber,
 };
 pub use filter::{JobFilter, JobOrder, TAG_FILTERS_MAX, read_wanted_tag};
 pub use run_request::read_stop_reason;

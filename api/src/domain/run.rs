@@ -5,9 +5,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::deployment::Network;
 use super::fargate_size::FargateSize;
 use super::ids::RunId;
+use super::job::Placement;
 use super::overrides::Overrides;
 use super::task::{MAIN_CONTAINER, TaskSnapshot, started_by_request};
 
@@ -196,7 +196,7 @@ pub struct Run {
 pub struct Launch {
     /// The job of the name, not a later one.
     pub job_id: String,
-    pub network: Network,
+    pub placement: Placement,
     pub overrides: Overrides,
     /// Times that somebody set about it.
     pub attempts: u32,
@@ -486,7 +486,7 @@ mod tests {
         let stop = StopRequest { reason: "enough".to_owned(), at: Timestamp::UNIX_EPOCH };
         let launch = Launch {
             job_id: "one".to_owned(),
-            network: Network::default(),
+            placement: Placement::default(),
             overrides: Overrides::default(),
             attempts: 1,
             until: Timestamp::UNIX_EPOCH,

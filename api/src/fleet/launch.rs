@@ -1,13 +1,13 @@
 //! Starts tasks, once each.
 
 use aws_sdk_ecs::types::{
-    AssignPublicIp, AwsVpcConfiguration, ContainerOverride, Failure, KeyValuePair, LaunchType,
-    NetworkConfiguration, PropagateTags, TaskOverride,
+    AssignPublicIp, AwsVpcConfiguration, CapacityProviderStrategyItem, ContainerOverride, Failure,
+    KeyValuePair, LaunchType, NetworkConfiguration, PropagateTags, TaskOverride,
 };
 
 use super::Fleet;
 use super::tasks::{DESCRIBE_MAX, snapshot};
-use crate::domain::deployment::Network;
+use crate::domain::job::{FARGATE_SPOT, Placement};
 use crate::domain::overrides::Overrides;
 use crate::domain::task::{MAIN_CONTAINER, TaskSnapshot};
 use crate::error::{AwsFault, Error, FaultKind, Result};
@@ -36,7 +36,7 @@ pub struct Order<'a> {
     /// At most 64 characters. ECS knows it in its cluster for the lower of 24 hours and the task's
     /// life plus one.
     pub client_token: &'a str,
-    pub network: &'a Network,
+    pub placement: &'a Placement,
     pub overrides: &'a Overrides,
 }
 
@@ -45,25 +45,29 @@ impl Fleet {
     ///
     /// Errors: faults of AWS, the kind of which says whether the same again may succeed.
     pub async fn start(&self, order: Order<'_>) -> Result<TaskSnapshot> {
+        let placement = order.placement;
+        let network = &placement.network;
         let network = AwsVpcConfiguration::builder()
-            .set_subnets(Some(order.network.subnets.clone()))
+            .set_subnets(Some(network.subnets.clone()))
             .set_security_groups(
-                Some(order.network.security_groups.clone()).filter(|groups| !groups.is_empty()),
+                Some(network.security_groups.clone()).filter(|groups| !groups.is_empty()),
             )
-            .assign_public_ip(if order.network.assign_public_ip {
+            .assign_public_ip(if network.assign_public_ip {
                 AssignPublicIp::Enabled
             } else {
                 AssignPublicIp::Disabled
             })
             .build()
             .map_err(|error| Error::Internal(error.to_string()))?;
-        let answer = self
+        let run_task = self
             .ecs
             .run_task()
             .cluster(order.cluster)
             .task_definition(order.task_definition_arn)
             .count(1)
-            .launch_type(LaunchType::Fargate)
+            .platform_version(&placement.platform_version)
+            .enable_execute_command(placement.enable_execute_command)
+            .enable_ecs_managed_tags(placement.enable_ecs_managed_tags)
             .group(format!("family:{}", order.family))
             .started_by(order.started_by)
             .client_token(order.client_token)
@@ -72,10 +76,21 @@ impl Fleet {
             )
             .overrides(overrides(order.overrides))
             // The tags of the task definition say whose the task is.
-            .propagate_tags(PropagateTags::TaskDefinition)
-            .send()
-            .await
-            .map_err(|error| passing(AwsFault::of("ecs:RunTask", &error)))?;
+            .propagate_tags(PropagateTags::TaskDefinition);
+        // A launch type and a strategy exclude each other.
+        let run_task = if placement.capacity.wants_spot() {
+            run_task.capacity_provider_strategy(
+                CapacityProviderStrategyItem::builder()
+                    .capacity_provider(FARGATE_SPOT)
+                    .weight(1)
+                    .build()
+                    .map_err(|error| Error::Internal(error.to_string()))?,
+            )
+        } else {
+            run_task.launch_type(LaunchType::Fargate)
+        };
+        let answer =
+            run_task.send().await.map_err(|error| passing(AwsFault::of("ecs:RunTask", &error)))?;
         match (answer.tasks().first(), answer.failures().first()) {
             (Some(task), _) => snapshot(task),
             (None, Some(failure)) => Err(not_started(failure)),

@@ -5,7 +5,7 @@ use aws_sdk_ecs::types::{ClusterField, Tag};
 
 use super::tags::Tags;
 use super::{Changed, Clients, Context, Made, Resource};
-use crate::domain::job::{Capacity, ResourceKind};
+use crate::domain::job::{Capacity, FARGATE_SPOT, ResourceKind};
 use crate::error::{Error, Result, says};
 
 /// What DescribeClusters says of a cluster that can run tasks.
@@ -13,7 +13,6 @@ const ACTIVE: &str = "ACTIVE";
 
 /// The capacity providers of Fargate. Amazon ECS Developer Guide, "Amazon ECS clusters for
 /// Fargate": every cluster can have them, and tasks that name none need none.
-pub(crate) const FARGATE_SPOT: &str = "FARGATE_SPOT";
 const PROVIDERS: [&str; 2] = ["FARGATE", FARGATE_SPOT];
 
 /// The parts that can be applied on their own.

@@ -7,12 +7,10 @@ use aws_sdk_eventbridge::types::{
 };
 use serde_json::json;
 
-use super::cluster::FARGATE_SPOT;
 use super::names::TARGET_ID;
 use super::rules::{Rule, RuleTrigger, dead_letters, retry_policy};
 use super::{Changed, Clients, Context, Made, Resource};
-use crate::domain::deployment::Network;
-use crate::domain::job::{Capacity, ResourceKind};
+use crate::domain::job::{FARGATE_SPOT, Placement, ResourceKind};
 use crate::domain::task::{MAIN_CONTAINER, SCHEDULED_TIME};
 use crate::error::{Error, Result};
 
@@ -24,11 +22,7 @@ pub(super) struct ScheduleRule {
     rule: Rule,
     cluster_arn: String,
     role_arn: String,
-    network: Network,
-    capacity: Capacity,
-    platform_version: String,
-    enable_execute_command: bool,
-    enable_ecs_managed_tags: bool,
+    placement: Placement,
     family: String,
     dead_letter_queue_arn: String,
 }
@@ -50,11 +44,7 @@ impl ScheduleRule {
             },
             cluster_arn: context.cluster_arn(),
             role_arn: context.role_arn(&context.names.events_role),
-            network: definition.network.clone(),
-            capacity: definition.capacity,
-            platform_version: definition.platform_version.clone(),
-            enable_execute_command: definition.enable_execute_command,
-            enable_ecs_managed_tags: definition.enable_ecs_managed_tags,
+            placement: definition.placement(),
             family: context.names.base.clone(),
             dead_letter_queue_arn: context.deployment.dead_letter_queue_arn.clone(),
         }
@@ -80,11 +70,12 @@ impl ScheduleRule {
             Error::Internal(error.to_string())
         };
         let network = AwsVpcConfiguration::builder()
-            .set_subnets(Some(self.network.subnets.clone()))
+            .set_subnets(Some(self.placement.network.subnets.clone()))
             .set_security_groups(
-                Some(self.network.security_groups.clone()).filter(|groups| !groups.is_empty()),
+                Some(self.placement.network.security_groups.clone())
+                    .filter(|groups| !groups.is_empty()),
             )
-            .assign_public_ip(if self.network.assign_public_ip {
+            .assign_public_ip(if self.placement.network.assign_public_ip {
                 AssignPublicIp::Enabled
             } else {
                 AssignPublicIp::Disabled
@@ -94,9 +85,9 @@ impl ScheduleRule {
         let ecs = EcsParameters::builder()
             .task_definition_arn(task_definition_arn)
             .task_count(1)
-            .platform_version(&self.platform_version)
-            .enable_execute_command(self.enable_execute_command)
-            .enable_ecs_managed_tags(self.enable_ecs_managed_tags)
+            .platform_version(&self.placement.platform_version)
+            .enable_execute_command(self.placement.enable_execute_command)
+            .enable_ecs_managed_tags(self.placement.enable_ecs_managed_tags)
             .group(format!("family:{}", self.family))
             .network_configuration(
                 NetworkConfiguration::builder().awsvpc_configuration(network).build(),
@@ -104,7 +95,7 @@ impl ScheduleRule {
             // The tags of the task definition say whose the task is.
             .propagate_tags(PropagateTags::TaskDefinition);
         // A launch type and a strategy exclude each other.
-        let ecs = if self.capacity.wants_spot() {
+        let ecs = if self.placement.capacity.wants_spot() {
             ecs.capacity_provider_strategy(
                 CapacityProviderStrategyItem::builder()
                     .capacity_provider(FARGATE_SPOT)
@@ -143,14 +134,10 @@ impl Resource for ScheduleRule {
 
     fn wanted(&self, made: &Made) -> Vec<String> {
         let target = format!(
-            "{} {} {:?} {:?} {} {} {} {} {}",
+            "{} {} {:?} {} {}",
             self.cluster_arn,
             self.role_arn,
-            self.network,
-            self.capacity.wants_spot(),
-            self.platform_version,
-            self.enable_execute_command,
-            self.enable_ecs_managed_tags,
+            self.placement,
             self.dead_letter_queue_arn,
             made.arn(ResourceKind::TaskDefinition).unwrap_or_default(),
         );

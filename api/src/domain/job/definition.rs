@@ -89,6 +89,16 @@ pub struct JobDefinition {
     pub subscribers: Vec<Subscriber>,
 }
 
+/// How a task is started, besides what its task definition says.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Placement {
+    pub network: Network,
+    pub capacity: Capacity,
+    pub platform_version: String,
+    pub enable_execute_command: bool,
+    pub enable_ecs_managed_tags: bool,
+}
+
 fn latest() -> String {
     LATEST.to_owned()
 }
@@ -115,6 +125,9 @@ impl Architecture {
         }
     }
 }
+
+/// The capacity provider that has Fargate's spare capacity.
+pub const FARGATE_SPOT: &str = "FARGATE_SPOT";
 
 /// What Fargate capacity the tasks take.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -289,6 +302,16 @@ impl JobDefinition {
         let mut fields = Fields::of(Value::Null, String::new(), &mut violations);
         read_definition(&mut fields, deployment);
         fields.known().to_vec()
+    }
+
+    pub fn placement(&self) -> Placement {
+        Placement {
+            network: self.network.clone(),
+            capacity: self.capacity,
+            platform_version: self.platform_version.clone(),
+            enable_execute_command: self.enable_execute_command,
+            enable_ecs_managed_tags: self.enable_ecs_managed_tags,
+        }
     }
 
     /// The references of every secret that a container of the job is given.
