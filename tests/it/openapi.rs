@@ -334,3 +334,57 @@ async fn every_operation_asks_for_the_token() {
     }
     assert_eq!(api.cloud.take_calls(), []);
 }
+
+/// Walks the document: an operation that changes something and can't be asked for dry fails here.
+#[tokio::test]
+async fn every_change_can_be_asked_for_dry() {
+    let document = document();
+    let mut changes = 0;
+    for (path, method, operation) in operations(&document) {
+        if method == "GET" {
+            continue;
+        }
+        changes += 1;
+        let parameters = operation["parameters"].as_array().unwrap();
+        let has_flag = parameters.iter().any(|one| one["name"] == "dry_run");
+        assert!(has_flag, "{method} {path}");
+
+        let api = Api::with_job().await;
+        api.ingest(&state("0a", 0, "RUNNING", 7)).await;
+        let before = api.get("/v1/teams/platform/jobs/nightly-report").await.text;
+        let (schema, status, body) = match operation["operationId"].as_str().unwrap() {
+            "create_job" => {
+                let other = json!({"name": "other", "image": "a", "schedule": "rate(1 day)"});
+                ("JobDryRun", 201, other)
+            }
+            "replace_job" => ("JobDryRun", 200, json!({"image": "a", "schedule": "rate(1 day)"})),
+            "update_job" => ("JobDryRun", 200, json!({"image": "a"})),
+            "delete_job" => ("JobDryRun", 204, json!({})),
+            "pause_job" | "resume_job" => ("JobDryRun", 200, json!({})),
+            "test_notifications" => ("NotificationTestDryRun", 202, json!({})),
+            "start_run" => ("RunDryRun", 201, json!({"command": ["true"]})),
+            "stop_run" => ("RunDryRun", 202, json!({"reason": "enough"})),
+            other => panic!("{other}: how is it asked for dry?"),
+        };
+        let path = path.replace("{run}", "20261123T140000-0a").replace("{team}", "platform");
+        let path = format!("/v1{}?dry_run=true", path.replace("{job}", "nightly-report"));
+        api.cloud.take_calls();
+        let answer = api.send_json(&method, &path, &[], body).await;
+        assert_eq!(answer.status, 200, "{method} {path}: {}", answer.text);
+        let writes = api.cloud.take_calls().into_iter().filter(|call| call.writes);
+        assert_eq!(writes.count(), 0, "{method} {path}");
+        let told = answer.json();
+        assert_eq!(told["status"], status, "{method} {path}");
+        assert_eq!(told["answer"].is_null(), matches!(status, 204) || schema.starts_with("Not"));
+        let calls = told["aws_calls"].as_array().unwrap();
+        // A job that is not paused needs nothing to be resumed.
+        assert_eq!(calls.is_empty(), path.contains("/resume"), "{method} {path}");
+        let described = &document["components"]["schemas"][schema];
+        assert_eq!(difference(&document, described, &told, ""), None, "{method} {path}");
+        let described = &operation["responses"]["200"]["content"]["application/json"]["schema"];
+        assert_eq!(difference(&document, described, &told, ""), None, "{method} {path}");
+        let after = api.get("/v1/teams/platform/jobs/nightly-report").await.text;
+        assert_eq!(after, before, "{method} {path}");
+    }
+    assert!(changes >= 8);
+}

@@ -8,10 +8,12 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::jobs::{Change, JobView, Precondition, check, not_found, view};
-use super::{App, Moment};
+use super::{App, Moment, RunView};
 use crate::domain::dry_run::{AwsCall, DryRun};
-use crate::domain::ids::{JobKey, TeamName};
-use crate::domain::job::{Deletion, Job, Phase, Subscription};
+use crate::domain::ids::{JobKey, RunId, TeamName};
+use crate::domain::job::{Deletion, Job, Phase, Subscription, read_stop_reason};
+use crate::domain::overrides::Overrides;
+use crate::domain::run::Run;
 use crate::error::{Error, Result};
 
 /// What would come of a request.
@@ -123,6 +125,41 @@ impl App {
         let (app, dry_run) = self.dry();
         let (_, subscriptions) = app.notification_test(key).await?;
         Ok(Foreseen { outcome: subscriptions, calls: dry_run.calls() })
+    }
+
+    /// As [`App::run_start`]; the id is none of a run.
+    pub async fn run_start_dry(
+        &self,
+        key: &JobKey,
+        overrides: Value,
+        moment: Moment,
+    ) -> Result<Foreseen<RunView>> {
+        let job = self.existing(key).await?;
+        let overrides = Overrides::read(overrides, job.definition.size).map_err(Error::Invalid)?;
+        let id = RunId::of_request(moment.now, &Uuid::nil().simple().to_string());
+        let run = Run { id, ..self.run_of(&job, overrides, moment)? };
+        let dry_run = DryRun::default();
+        dry_run.note("ecs:RunTask", &run.task_definition_arn);
+        Ok(Foreseen { outcome: self.run_view(key, run), calls: dry_run.calls() })
+    }
+
+    /// As [`App::run_stop`]: the run, and whether it has ended already.
+    pub async fn run_stop_dry(
+        &self,
+        key: &JobKey,
+        id: &RunId,
+        body: Value,
+    ) -> Result<(Foreseen<RunView>, bool)> {
+        read_stop_reason(body).map_err(Error::Invalid)?;
+        let outcome = self.run_get(key, id).await?;
+        let ended = outcome.run.status.is_final();
+        let dry_run = DryRun::default();
+        if let Some(task_arn) = &outcome.run.task_arn
+            && !ended
+        {
+            dry_run.note("ecs:StopTask", task_arn);
+        }
+        Ok((Foreseen { outcome, calls: dry_run.calls() }, ended))
     }
 
     /// What applying `job` would come to. One that AWS matches already needs nothing.

@@ -142,7 +142,7 @@ impl App {
     }
 
     /// A run of what is applied of the job now.
-    fn run_of(&self, job: &Job, overrides: Overrides, moment: Moment) -> Result<Run> {
+    pub(super) fn run_of(&self, job: &Job, overrides: Overrides, moment: Moment) -> Result<Run> {
         self.startable(job)?;
         let name = &job.definition.name;
         let revision =

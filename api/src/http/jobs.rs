@@ -10,16 +10,18 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 
-use body::{JobBody, JobList, JobOrder, JobRequest, NotificationTest, Outcome, Phase};
+pub(super) use body::{JobBody, Subscription};
+use body::{JobList, JobOrder, JobRequest, NotificationTest, Outcome, Phase};
 
 use super::Api;
+use super::dry_run::{self, DryRunParams, JobAnswer, JobDryRun, NotificationTestDryRun};
 use super::extract::{
     Condition, ConditionParams, JobParams, JobPath, JsonBody, NoBody, Params, TeamParams, TeamPath,
 };
 use super::idempotency::{Idempotency, IdempotencyParams, response};
 use super::problem::{ChangeProblems, CommonProblems, Problem};
-use crate::app::{Change, JobView, JobsWanted};
-use crate::domain::ids::JobName;
+use crate::app::{Change, JobView, JobsWanted, Precondition};
+use crate::domain::ids::{JobKey, JobName};
 use crate::domain::job::{self, Deletion};
 use crate::domain::run;
 use crate::domain::violation::ViolationCode;
@@ -37,9 +39,10 @@ const LIMIT_MAX: i32 = 100;
     path = "/teams/{team}/jobs",
     operation_id = "create_job",
     tag = "jobs",
-    params(TeamParams, IdempotencyParams),
+    params(TeamParams, DryRunParams, IdempotencyParams),
     request_body = JobRequest,
     responses(
+        (status = 200, description = "Of a dry run: nothing was done", body = JobDryRun),
         (status = 201, description = "Created, in the phase that was reached", body = JobBody,
          headers(("Location" = String, description = "The job's URL"),
                  ("ETag" = String, description = "Names this state of the definition"),
@@ -61,12 +64,17 @@ const LIMIT_MAX: i32 = 100;
 pub(super) async fn create(
     State(api): State<Api>,
     TeamPath(team): TeamPath,
-    params: Params,
+    mut params: Params,
     idempotency: Idempotency,
     JsonBody(definition): JsonBody,
 ) -> Result<Response, Problem> {
+    let dry_run = params.flag("dry_run");
     params.finish()?;
     let moment = api.moment();
+    if dry_run {
+        let foreseen = api.app.job_create_dry(team, definition, moment).await?;
+        return Ok(dry_run::job(201, Some(foreseen.outcome), foreseen.calls));
+    }
     let path = format!("/v1/teams/{team}/jobs");
     let Some(request) = idempotency.request(&team, "POST", &path, &definition) else {
         return Ok(created(api.app.job_create(team, definition, moment).await?));
@@ -185,10 +193,10 @@ pub(super) async fn get(
     path = "/teams/{team}/jobs/{job}",
     operation_id = "replace_job",
     tag = "jobs",
-    params(JobParams, ConditionParams),
+    params(JobParams, DryRunParams, ConditionParams),
     request_body = JobRequest,
     responses(
-        (status = 200, description = "The job, in the phase that was reached", body = JobBody,
+        (status = 200, description = "The job, in the phase that was reached", body = JobAnswer,
          headers(("ETag" = String, description = "Names this state of the definition"))),
         (status = 201, description = "Created, in the phase that was reached", body = JobBody,
          headers(("Location" = String, description = "The job's URL"),
@@ -200,12 +208,16 @@ pub(super) async fn get(
 pub(super) async fn replace(
     State(api): State<Api>,
     JobPath(key): JobPath,
-    params: Params,
+    mut params: Params,
     Condition(precondition): Condition,
     JsonBody(definition): JsonBody,
 ) -> Result<Response, Problem> {
+    let dry_run = params.flag("dry_run");
     params.finish()?;
     let change = Change::Replace(definition);
+    if dry_run {
+        return change_dry(&api, &key, &change, &precondition).await;
+    }
     let changed = api.app.job_change(&key, change, &precondition, api.moment()).await?;
     Ok(if changed.created { created(changed.view) } else { with_tag(StatusCode::OK, changed.view) })
 }
@@ -219,7 +231,7 @@ pub(super) async fn replace(
     path = "/teams/{team}/jobs/{job}",
     operation_id = "update_job",
     tag = "jobs",
-    params(JobParams, ConditionParams),
+    params(JobParams, DryRunParams, ConditionParams),
     request_body(
         content = Object,
         content_type = "application/merge-patch+json",
@@ -227,7 +239,7 @@ pub(super) async fn replace(
         example = json!({"image": "busybox:2", "description": null}),
     ),
     responses(
-        (status = 200, description = "The job, in the phase that was reached", body = JobBody,
+        (status = 200, description = "The job, in the phase that was reached", body = JobAnswer,
          headers(("ETag" = String, description = "Names this state of the definition"))),
         ChangeProblems,
         CommonProblems,
@@ -236,15 +248,19 @@ pub(super) async fn replace(
 pub(super) async fn update(
     State(api): State<Api>,
     JobPath(key): JobPath,
-    params: Params,
+    mut params: Params,
     Condition(precondition): Condition,
     JsonBody(patch): JsonBody,
 ) -> Result<Response, Problem> {
+    let dry_run = params.flag("dry_run");
     params.finish()?;
     if !patch.is_object() {
         return Err(Problem::bad_request("a merge patch of a job is a JSON object"));
     }
     let change = Change::Merge(patch);
+    if dry_run {
+        return change_dry(&api, &key, &change, &precondition).await;
+    }
     let changed = api.app.job_change(&key, change, &precondition, api.moment()).await?;
     Ok(with_tag(StatusCode::OK, changed.view))
 }
@@ -260,12 +276,14 @@ pub(super) async fn update(
     tag = "jobs",
     params(
         JobParams,
+        DryRunParams,
         ("stop_tasks" = Option<bool>, Query,
          description = "Stop the tasks that still run instead of waiting for their end"),
         ("delete_logs" = Option<bool>, Query,
          description = "Delete the log group too; without it the history keeps its logs"),
     ),
     responses(
+        (status = 200, description = "Of a dry run: nothing was done", body = JobDryRun),
         (status = 202, description = "The job is being deleted; `status.reason` says what it waits for",
          body = JobBody),
         (status = 204, description = "The job is gone"),
@@ -279,7 +297,13 @@ pub(super) async fn delete(
 ) -> Result<Response, Problem> {
     let deletion =
         Deletion { stop_tasks: params.flag("stop_tasks"), delete_logs: params.flag("delete_logs") };
+    let dry_run = params.flag("dry_run");
     params.finish()?;
+    if dry_run {
+        let foreseen = api.app.job_delete_dry(&key, deletion, api.moment()).await?;
+        let status = if foreseen.outcome.is_some() { 202 } else { 204 };
+        return Ok(dry_run::job(status, foreseen.outcome, foreseen.calls));
+    }
     Ok(match api.app.job_delete(&key, deletion, api.moment()).await? {
         Some(view) => (StatusCode::ACCEPTED, Json(JobBody::of(view))).into_response(),
         None => StatusCode::NO_CONTENT.into_response(),
@@ -294,9 +318,9 @@ pub(super) async fn delete(
     path = "/teams/{team}/jobs/{job}/pause",
     operation_id = "pause_job",
     tag = "jobs",
-    params(JobParams),
+    params(JobParams, DryRunParams),
     responses(
-        (status = 200, description = "The job, paused", body = JobBody,
+        (status = 200, description = "The job, paused", body = JobAnswer,
          headers(("ETag" = String, description = "Names this state of the definition"))),
         (status = 409, description = "The job is being deleted", body = Problem,
          content_type = "application/problem+json"),
@@ -309,8 +333,7 @@ pub(super) async fn pause(
     params: Params,
     _: NoBody,
 ) -> Result<Response, Problem> {
-    params.finish()?;
-    Ok(with_tag(StatusCode::OK, api.app.job_set_enabled(&key, false, api.moment()).await?))
+    set_enabled(&api, &key, false, params).await
 }
 
 /// Resume a job
@@ -321,9 +344,9 @@ pub(super) async fn pause(
     path = "/teams/{team}/jobs/{job}/resume",
     operation_id = "resume_job",
     tag = "jobs",
-    params(JobParams),
+    params(JobParams, DryRunParams),
     responses(
-        (status = 200, description = "The job, with its schedule on", body = JobBody,
+        (status = 200, description = "The job, with its schedule on", body = JobAnswer,
          headers(("ETag" = String, description = "Names this state of the definition"))),
         (status = 409, description = "The job is being deleted", body = Problem,
          content_type = "application/problem+json"),
@@ -336,8 +359,7 @@ pub(super) async fn resume(
     params: Params,
     _: NoBody,
 ) -> Result<Response, Problem> {
-    params.finish()?;
-    Ok(with_tag(StatusCode::OK, api.app.job_set_enabled(&key, true, api.moment()).await?))
+    set_enabled(&api, &key, true, params).await
 }
 
 /// Test a job's notifications
@@ -349,8 +371,9 @@ pub(super) async fn resume(
     path = "/teams/{team}/jobs/{job}/notifications/test",
     operation_id = "test_notifications",
     tag = "jobs",
-    params(JobParams),
+    params(JobParams, DryRunParams),
     responses(
+        (status = 200, description = "Of a dry run: nothing was done", body = NotificationTestDryRun),
         (status = 202, description = "The event is on its way", body = NotificationTest),
         (status = 409, description = "The job is not ready", body = Problem,
          content_type = "application/problem+json"),
@@ -360,13 +383,43 @@ pub(super) async fn resume(
 pub(super) async fn notification_test(
     State(api): State<Api>,
     JobPath(key): JobPath,
-    params: Params,
+    mut params: Params,
     _: NoBody,
 ) -> Result<Response, Problem> {
+    let dry_run = params.flag("dry_run");
     params.finish()?;
+    if dry_run {
+        return Ok(dry_run::notification_test(api.app.notification_test_dry(&key).await?));
+    }
     let (event_id, subscriptions) = api.app.notification_test(&key).await?;
     let test = NotificationTest::of(event_id, &subscriptions);
     Ok((StatusCode::ACCEPTED, Json(test)).into_response())
+}
+
+async fn change_dry(
+    api: &Api,
+    key: &JobKey,
+    change: &Change,
+    precondition: &Precondition,
+) -> Result<Response, Problem> {
+    let foreseen = api.app.job_change_dry(key, change, precondition, api.moment()).await?;
+    let (view, created) = foreseen.outcome;
+    Ok(dry_run::job(if created { 201 } else { 200 }, Some(view), foreseen.calls))
+}
+
+async fn set_enabled(
+    api: &Api,
+    key: &JobKey,
+    enabled: bool,
+    mut params: Params,
+) -> Result<Response, Problem> {
+    let dry_run = params.flag("dry_run");
+    params.finish()?;
+    if dry_run {
+        let foreseen = api.app.job_set_enabled_dry(key, enabled, api.moment()).await?;
+        return Ok(dry_run::job(200, Some(foreseen.outcome), foreseen.calls));
+    }
+    Ok(with_tag(StatusCode::OK, api.app.job_set_enabled(key, enabled, api.moment()).await?))
 }
 
 fn created(view: JobView) -> Response {

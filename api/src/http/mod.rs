@@ -1,6 +1,7 @@
 //! The REST API.
 
 mod auth;
+mod dry_run;
 mod extract;
 mod idempotency;
 mod jobs;

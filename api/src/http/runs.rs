@@ -289,7 +289,7 @@ pub(super) async fn logs(
 }
 
 impl RunBody {
-    fn of(view: RunView) -> RunBody {
+    pub(super) fn of(view: RunView) -> RunBody {
         let text = |at: Option<Timestamp>| at.map(|at| at.to_string());
         let run = view.run;
         let main = run.main_container();

@@ -113,7 +113,7 @@ impl Api {
     }
 
     /// Sends a JSON body, with these headers besides.
-    pub(super) async fn send_json(
+    pub(crate) async fn send_json(
         &self,
         method: &str,
         path: &str,

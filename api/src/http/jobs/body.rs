@@ -520,7 +520,7 @@ fn subscriptions(view: &JobView) -> Vec<Subscription> {
 }
 
 impl Subscription {
-    fn of(known: &job::Subscription) -> Subscription {
+    pub(in crate::http) fn of(known: &job::Subscription) -> Subscription {
         Subscription {
             protocol: Protocol::of(known.subscriber.protocol),
             endpoint: known.subscriber.endpoint.clone(),

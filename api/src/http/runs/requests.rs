@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 use super::RunBody;
 use crate::app::{RunView, Stop};
 use crate::http::Api;
+use crate::http::dry_run::{self, DryRunParams, RunAnswer, RunDryRun};
 use crate::http::extract::{JobParams, JobPath, OptionalBody, Params, RunParams, RunPath};
 use crate::http::idempotency::{Idempotency, IdempotencyParams, response};
 use crate::http::problem::{CommonProblems, Problem};
@@ -54,9 +55,10 @@ pub(in crate::http) struct StopRequest {
     path = "/teams/{team}/jobs/{job}/runs",
     operation_id = "start_run",
     tag = "runs",
-    params(JobParams, IdempotencyParams),
+    params(JobParams, DryRunParams, IdempotencyParams),
     request_body = Option<RunRequest>,
     responses(
+        (status = 200, description = "Of a dry run: nothing was done", body = RunDryRun),
         (status = 201, description = "The run, in the state that was reached", body = RunBody,
          headers(("Location" = String, description = "The run's URL"),
                  ("Idempotent-Replayed" = Option<String>,
@@ -77,12 +79,17 @@ pub(in crate::http) struct StopRequest {
 pub(in crate::http) async fn start(
     State(api): State<Api>,
     JobPath(key): JobPath,
-    params: Params,
+    mut params: Params,
     idempotency: Idempotency,
     OptionalBody(overrides): OptionalBody,
 ) -> Result<Response, Problem> {
+    let dry_run = params.flag("dry_run");
     params.finish()?;
     let moment = api.moment();
+    if dry_run {
+        let foreseen = api.app.run_start_dry(&key, overrides, moment).await?;
+        return Ok(dry_run::run(StatusCode::CREATED.as_u16(), foreseen));
+    }
     let path = format!("/v1/teams/{}/jobs/{}/runs", key.team, key.job);
     let Some(request) = idempotency.request(&key.team, "POST", &path, &overrides) else {
         return Ok(started(api.app.run_start(&key, overrides, moment).await?));
@@ -106,10 +113,10 @@ fn started(view: RunView) -> Response {
     path = "/teams/{team}/jobs/{job}/runs/{run}/stop",
     operation_id = "stop_run",
     tag = "runs",
-    params(RunParams),
+    params(RunParams, DryRunParams),
     request_body = Option<StopRequest>,
     responses(
-        (status = 200, description = "The run had ended before", body = RunBody),
+        (status = 200, description = "The run had ended before", body = RunAnswer),
         (status = 202, description = "The stop is on its way", body = RunBody),
         (status = 409, description = "The run's task is one that this deployment may not stop",
          body = Problem, content_type = "application/problem+json"),
@@ -125,10 +132,16 @@ fn started(view: RunView) -> Response {
 pub(in crate::http) async fn stop(
     State(api): State<Api>,
     RunPath(key, id): RunPath,
-    params: Params,
+    mut params: Params,
     OptionalBody(body): OptionalBody,
 ) -> Result<Response, Problem> {
+    let dry_run = params.flag("dry_run");
     params.finish()?;
+    if dry_run {
+        let (foreseen, ended) = api.app.run_stop_dry(&key, &id, body).await?;
+        let status = if ended { StatusCode::OK } else { StatusCode::ACCEPTED };
+        return Ok(dry_run::run(status.as_u16(), foreseen));
+    }
     let (status, view) = match api.app.run_stop(&key, &id, body, api.moment()).await? {
         Stop::Asked(view) => (StatusCode::ACCEPTED, view),
         Stop::Ended(view) => (StatusCode::OK, view),
