@@ -270,7 +270,7 @@ impl App {
                 let reason = error.to_string();
                 match self.store.run_put_off(key, &run, &reason, again).await? {
                     Some(waiting) => {
-                        self.store.job_show_run(key, &waiting.summary()).await?;
+                        self.show(key, &waiting).await;
                         Ok(waiting)
                     }
                     None => self.run_again(key, run).await,
@@ -303,10 +303,17 @@ impl App {
     ) -> Result<Run> {
         match self.store.run_end(key, &run.id, status, reason, moment.now).await? {
             Some(ended) => {
-                self.store.job_show_run(key, &ended.summary()).await?;
+                self.show(key, &ended).await;
                 Ok(ended)
             }
             None => self.run_again(key, run).await,
+        }
+    }
+
+    /// Shows the run on its job. The run stands, whether that succeeds or not.
+    async fn show(&self, key: &JobKey, run: &Run) {
+        if let Err(error) = self.store.job_show_run(key, &run.summary()).await {
+            tracing::error!(job = %key, run = %run.id, %error, "run not shown on its job");
         }
     }
 

@@ -108,7 +108,7 @@ impl Api {
         self.call("GET", path).await
     }
 
-    pub(super) async fn post(&self, path: &str, body: Value) -> Answer {
+    pub(crate) async fn post(&self, path: &str, body: Value) -> Answer {
         self.post_text(path, "application/json", body.to_string()).await
     }
 

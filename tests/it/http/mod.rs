@@ -1,7 +1,9 @@
 //! The API as a client sees it: the real router, whole requests and answers.
 
 mod client;
+mod idempotency;
 mod jobs;
+mod launch;
 mod logs;
 mod requests;
 mod runs;
