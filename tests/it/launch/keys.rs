@@ -157,6 +157,7 @@ async fn what_its_function_died_at_is_finished_by_the_next_one() {
 
     // And when the run is.
     cloud.trouble(2, Trouble::LostAfter);
+    cloud.trouble(3, Trouble::LostBefore);
     assert!(start(&app, "b", json!({}), moment(100)).await.is_err());
     assert_eq!(tasks(&cloud), []);
     let busy = start(&app, "b", json!({}), moment(134)).await;
@@ -170,6 +171,7 @@ async fn what_its_function_died_at_is_finished_by_the_next_one() {
 
     // Nobody else did it within a minute: the repeated request starts it itself.
     cloud.trouble(2, Trouble::LostAfter);
+    cloud.trouble(3, Trouble::LostBefore);
     assert!(start(&app, "c", json!({}), moment(5000)).await.is_err());
     let Ok(Told::Now(run)) = start(&app, "c", json!({}), moment(5061)).await else { panic!() };
     assert!(run.task_arn.is_some());

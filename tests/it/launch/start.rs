@@ -261,13 +261,43 @@ async fn what_ecs_can_not_be_asked_about_is_closed_after_an_hour() {
     assert_eq!(tasks(&cloud), []);
 }
 
+/// What has ended is forgotten by ECS: that nothing is found says nothing then.
+#[tokio::test]
+async fn a_run_that_nobody_looked_after_for_an_hour_is_closed() {
+    let (cloud, app) = with_job().await;
+    cloud.fail("ecs:RunTask", 1, "ServerException", "later");
+    let asked = run_now(&app, moment(10)).await.unwrap();
+    app.sweep(moment(3610)).await.unwrap();
+    assert_eq!(run(&app, &asked.id).await.status, RunStatus::Unknown);
+    assert_eq!(tasks(&cloud), []);
+    assert!(!is_anything_due(&cloud));
+}
+
+/// The answer of the table is lost, not the run.
+#[tokio::test]
+async fn a_run_whose_write_was_not_confirmed_goes_on() {
+    let (cloud, app) = with_job().await;
+    cloud.trouble(1, crate::cloud::Trouble::LostAfter);
+    let run = run_now(&app, moment(10)).await.unwrap();
+    assert_eq!(run.task_arn, tasks(&cloud)[0].task_arn);
+    cloud.trouble(1, crate::cloud::Trouble::LostBefore);
+    assert!(run_now(&app, moment(20)).await.is_err());
+    assert_eq!((tasks(&cloud).len(), runs(&app).await.len()), (1, 1));
+}
+
 /// A deletion waits for a run that was asked for before it, and that run starts nothing any more.
 #[tokio::test]
 async fn a_deletion_waits_for_runs_that_are_being_started() {
     let (cloud, app) = with_job().await;
     cloud.state().ecs.run_failures.push_back(("RESOURCE:FARGATE", "later"));
     let asked = run_now(&app, moment(10)).await.unwrap();
+    cloud.take_calls();
     let deleting = delete(&app, moment(20)).await.unwrap().unwrap();
+    // First those that wait: one that gets its task in between is among the tasks.
+    let calls: Vec<&str> = cloud.take_calls().iter().map(|call| call.operation).collect();
+    let first = |operation| calls.iter().position(|call| *call == operation).unwrap();
+    assert!(first("dynamodb:Query") < first("ecs:ListTasks"), "{calls:?}");
+    assert!(first("ecs:DeregisterTaskDefinition") < first("dynamodb:Query"), "{calls:?}");
     assert_eq!(deleting.job.reason.as_deref(), Some("waiting for 1 task to end"));
     app.sweep(moment(51)).await.unwrap();
     assert!(stored(&app).await.is_some());
@@ -288,10 +318,11 @@ async fn a_run_of_an_earlier_job_of_the_name_is_not_started() {
     let asked = run_now(&app, moment(10)).await.unwrap();
     // Behind everybody's back: a deletion would have waited.
     let id = aws_sdk_dynamodb::types::AttributeValue::S("another".to_owned());
-    let mut state = cloud.state();
-    let job = state.table.item_mut("TEAM#platform", "JOB#nightly-report");
-    job.insert("id".to_owned(), id);
-    drop(state);
+    {
+        let mut state = cloud.state();
+        let job = state.table.item_mut("TEAM#platform", "JOB#nightly-report");
+        job.insert("id".to_owned(), id);
+    }
     app.sweep(moment(71)).await.unwrap();
     assert_eq!(run(&app, &asked.id).await.status, RunStatus::FailedToStart);
     assert_eq!(tasks(&cloud), []);
