@@ -14,6 +14,7 @@ mod task;
 mod failure_rule;
 mod history;
 mod http;
+mod launch;
 mod layering;
 mod openapi;
 mod permissions;

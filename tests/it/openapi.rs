@@ -285,6 +285,22 @@ async fn answers_are_as_they_are_described() {
     }
     check("LogList", &api.get(&format!("{job}/runs/20261123T140000-0a/logs")).await.json());
     check("LogList", &api.get(&format!("{job}/runs/20261123T140100-0b/logs")).await.json());
+    let runs = format!("{job}/runs");
+    api.cloud.state().ecs.run_failures.push_back(("RESOURCE:FARGATE", "later"));
+    for body in [json!({}), json!({"command": ["true"], "cpu": 512, "memory": 1024})] {
+        let answer = api.post(&runs, body).await;
+        assert_eq!(answer.status, 201);
+        check("RunBody", &answer.json());
+        let run = format!("{runs}/{}", answer.json()["id"].as_str().unwrap());
+        check("LogList", &api.get(&format!("{run}/logs")).await.json());
+        let answer = api.post(&format!("{run}/stop"), json!({"reason": "enough"})).await;
+        assert_eq!(answer.status, 202);
+        check("RunBody", &answer.json());
+    }
+    check("RunList", &api.get(&runs).await.json());
+    let stopped = format!("{job}/runs/20261123T140000-0a/stop");
+    check("RunBody", &api.post(&stopped, json!({})).await.json());
+    check("Problem", &api.post(&runs, json!({"cpu": 1})).await.json());
     check("Problem", &api.get(&format!("{job}?x=1")).await.json());
     check("Problem", &api.get("/v1/nothing").await.json());
 }

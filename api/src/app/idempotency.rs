@@ -48,9 +48,9 @@ pub(super) enum Standing {
     New,
     Kept(String),
     /// It was carried out, and its answer not kept.
-    Done(Made),
+    Done(KeyRecord),
     /// Whoever carried it out died before the answer was kept; it is ours to finish now.
-    Unfinished(Made),
+    Unfinished(KeyRecord),
 }
 
 impl KeyedRequest {
@@ -109,12 +109,12 @@ impl App {
         let busy = || Error::Busy("a request with this Idempotency-Key".to_owned());
         match (&record.answer, record.locked_until) {
             (Some(answer), _) => Ok(Standing::Kept(answer.clone())),
-            (None, None) => Ok(Standing::Done(record.made)),
+            (None, None) => Ok(Standing::Done(record)),
             (None, Some(until)) if until > moment.now.as_second() => Err(busy()),
             (None, Some(_)) => {
                 let until = later(moment.now, LOCK);
                 if self.store.key_take_over(&request.key, &record, until).await? {
-                    Ok(Standing::Unfinished(record.made))
+                    Ok(Standing::Unfinished(record))
                 } else {
                     Err(busy())
                 }
@@ -146,17 +146,11 @@ impl App {
         for _ in 0..LOOKS_MAX {
             match self.standing(request, moment).await? {
                 Standing::Kept(answer) => return Ok(Answered::Kept(answer)),
-                Standing::Done(made) => {
-                    return self
-                        .job_made(&team, &definition, &made, moment)
-                        .await
-                        .map(Answered::Again);
+                Standing::Done(record) => {
+                    return self.job_made(&team, &record, moment).await.map(Answered::Again);
                 }
-                Standing::Unfinished(made) => {
-                    return self
-                        .job_made(&team, &definition, &made, moment)
-                        .await
-                        .map(Answered::Now);
+                Standing::Unfinished(record) => {
+                    return self.job_made(&team, &record, moment).await.map(Answered::Now);
                 }
                 Standing::New => {}
             }
@@ -176,13 +170,10 @@ impl App {
     async fn job_made(
         &self,
         team: &TeamName,
-        definition: &Value,
-        made: &Made,
+        record: &KeyRecord,
         moment: Moment,
     ) -> Result<JobView> {
-        // The same body as then, and then it was a definition.
-        let name = definition["name"].as_str().unwrap_or_default();
-        let name = JobName::parse(name).map_err(Error::Internal)?;
+        let name = &record.job;
         let gone = || {
             Error::Conflict(format!(
                 "job `{name}`, which a request with this Idempotency-Key made, was deleted since"
@@ -190,7 +181,7 @@ impl App {
         };
         let job = self.store.job_get(&JobKey::new(team.clone(), name.clone())).await?;
         let job = job
-            .filter(|job| *made == Made::Job(job.id.clone()) && job.deletion.is_none())
+            .filter(|job| record.made == Made::Job(job.id.clone()) && job.deletion.is_none())
             .ok_or_else(gone)?;
         let job = self.finished(job, moment).await.ok_or_else(gone)?;
         Ok(self.view_with_subscriptions(job, moment).await)
@@ -200,10 +191,10 @@ impl App {
     pub(super) async fn run_made(
         &self,
         key: &JobKey,
-        made: &Made,
+        record: &KeyRecord,
         moment: Moment,
     ) -> Result<RunView> {
-        let run = match made {
+        let run = match &record.made {
             Made::Run(id) => self.store.run_get(key, id).await?,
             Made::Job(_) => None,
         };

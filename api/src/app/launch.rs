@@ -1,7 +1,7 @@
 //! Runs that a request asks for: one task each, whatever is lost on the way; and their stop.
 //!
-//! The run is written before its task is started. Whoever sets about starting it takes it for a while;
-//! should he die, the sweeper goes on, and looks for the task before it starts one.
+//! The run is written before its task is started. Whoever sets about starting it is alone at it for a
+//! while; should that one die, the sweeper goes on, and looks for the task before it starts one.
 
 use jiff::SignedDuration;
 use serde_json::Value;
@@ -21,7 +21,7 @@ use crate::fleet::Order;
 use crate::provision::names::Names;
 use crate::store::{Made, Requested};
 
-/// How long whoever sets about a launch has it to himself: longer than any function may run.
+/// How long whoever sets about a launch is alone at it: longer than any function may run.
 const CLAIM: SignedDuration = SignedDuration::from_secs(90);
 /// The same for the request itself, which ends sooner.
 const FIRST_CLAIM: SignedDuration = SignedDuration::from_secs(60);
@@ -29,14 +29,15 @@ const FIRST_CLAIM: SignedDuration = SignedDuration::from_secs(60);
 const PAUSE: SignedDuration = SignedDuration::from_secs(60);
 /// A run that could not be started for so long is not wanted any more, as for a schedule's.
 const GIVE_UP: SignedDuration = SignedDuration::from_mins(15);
-/// A run of which ECS could not even be asked whether it has a task is closed after so long.
+/// A run of which ECS could not be asked whether it has a task is closed after so long: ECS shows a
+/// task for an hour after its end.
 const UNRESOLVED: SignedDuration = SignedDuration::from_hours(1);
 /// Times that a stop is tried against what becomes of the run meanwhile.
 const STOPS_MAX: usize = 5;
 const STOP_REASON: &str = "Stopped through Cronplane";
 const JOB_DELETED: &str = "the job was deleted before a task of this run was started";
 const NOT_KNOWN: &str =
-    "ECS could not be asked for an hour: whether a task of this run was started is not known";
+    "ECS could not be asked in time: whether a task of this run was started is not known";
 
 /// What came of a stop.
 #[derive(Debug)]
@@ -78,11 +79,11 @@ impl App {
         for _ in 0..LOOKS_MAX {
             match self.standing(request, moment).await? {
                 Standing::Kept(answer) => return Ok(Answered::Kept(answer)),
-                Standing::Done(made) => {
-                    return self.run_made(key, &made, moment).await.map(Answered::Again);
+                Standing::Done(record) => {
+                    return self.run_made(key, &record, moment).await.map(Answered::Again);
                 }
-                Standing::Unfinished(made) => {
-                    return self.run_made(key, &made, moment).await.map(Answered::Now);
+                Standing::Unfinished(record) => {
+                    return self.run_made(key, &record, moment).await.map(Answered::Now);
                 }
                 Standing::New => {}
             }
@@ -112,7 +113,16 @@ impl App {
         let keyed = record.as_ref().map(|(keyed, record)| (*keyed, record));
         let kept_until = self.kept_until(run.created_at);
         let due_at = later(moment.now, FIRST_CLAIM);
-        match self.store.run_request(key, &run, &job.id, kept_until, due_at, keyed).await? {
+        let requested = self.store.run_request(key, &run, &job.id, kept_until, due_at, keyed).await;
+        let requested = match requested {
+            // Its answer may be what was lost: nobody else makes a run of this id.
+            Err(error) if error.retryable() => match self.store.run_get(key, &run.id).await {
+                Ok(Some(_)) => Requested::Written,
+                _ => return Err(error),
+            },
+            requested => requested?,
+        };
+        match requested {
             Requested::Written => {}
             Requested::KeyKnown => return Ok(None),
             Requested::JobGone => {
@@ -215,6 +225,10 @@ impl App {
             let run = self.run_again(key, run).await?;
             return self.stop_if_asked(run).await;
         }
+        if later(run.created_at, UNRESOLVED) <= moment.now {
+            // What has ended ECS shows for an hour only.
+            return self.end(key, run, RunStatus::Unknown, NOT_KNOWN, moment).await;
+        }
         if let Some(stop) = &run.stop_requested {
             let reason = stop.reason.clone();
             return self.end(key, run, RunStatus::Stopped, &reason, moment).await;
@@ -270,7 +284,10 @@ impl App {
                 let reason = error.to_string();
                 match self.store.run_put_off(key, &run, &reason, again).await? {
                     Some(waiting) => {
-                        self.show_run(key, &waiting).await?;
+                        // It is come back to, and shown then.
+                        if let Err(error) = self.show(key, &waiting).await {
+                            tracing::error!(job = %key, run = %run.id, %error, "run not shown on its job");
+                        }
                         Ok(waiting)
                     }
                     None => self.run_again(key, run).await,
@@ -301,17 +318,18 @@ impl App {
         reason: &str,
         moment: Moment,
     ) -> Result<Run> {
+        // The job shows it first: a run that has ended is not come back to. One that has its task
+        // after all is shown by better evidence than this.
+        let ended = Run { status, stopped_at: Some(moment.now), ..run.clone() };
+        self.show(key, &ended).await?;
         match self.store.run_end(key, &run.id, status, reason, moment.now).await? {
-            Some(ended) => {
-                self.show_run(key, &ended).await?;
-                Ok(ended)
-            }
+            Some(ended) => Ok(ended),
             None => self.run_again(key, run).await,
         }
     }
 
-    /// Shows `run` among the job's newest; a job that is gone shows nothing.
-    async fn show_run(&self, key: &JobKey, run: &Run) -> Result<()> {
+    /// Shows the run on its job; one that is gone shows nothing.
+    async fn show(&self, key: &JobKey, run: &Run) -> Result<()> {
         match self.store.job_get(key).await? {
             Some(job) => self.store.job_show_run(&job, &run.summary()).await,
             None => Ok(()),

@@ -182,6 +182,12 @@ impl App {
     ) -> Result<usize> {
         let plan = plan(job, &self.deployment);
         self.provisioner.close(&plan, resources, moment.deadline).await?;
+        // A run that was asked for before the deletion can still get its task: Amazon ECS API
+        // Reference, DeregisterTaskDefinition, "there may be up to a 10-minute window". None is asked
+        // for once the deletion is marked. They are counted before the tasks: one that gets its task in
+        // between is among those.
+        let since = later(moment.now, -LAUNCHES);
+        let waiting = self.store.runs_waiting(&job.key(), since).await?;
         let names = Names::of(&self.deployment, &job.key());
         // Also those of earlier definitions: a task goes on in the cluster in which it was started.
         let clusters: BTreeSet<&str> = job
@@ -199,10 +205,6 @@ impl App {
                 tasks.extend(unfinished.into_iter().map(|task| (cluster, task)));
             }
         }
-        // A run that was asked for before the deletion can still get its task: for minutes after its
-        // end ECS may start of a revision. None is asked for once the deletion is marked.
-        let since = later(moment.now, -LAUNCHES);
-        let waiting = self.store.runs_waiting(&job.key(), since).await?;
         if tasks.is_empty() && waiting == 0 {
             self.provisioner.remove(&plan, resources, moment.deadline).await?;
             return Ok(0);

@@ -200,7 +200,7 @@ pub struct Launch {
     pub overrides: Overrides,
     /// Times that somebody set about it.
     pub attempts: u32,
-    /// Until then whoever set about it last has it to himself.
+    /// Until then whoever set about it last is alone at it.
     pub until: Timestamp,
     pub give_up_at: Timestamp,
 }

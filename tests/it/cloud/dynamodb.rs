@@ -53,6 +53,11 @@ impl Table {
         self.items.get(&(pk.to_owned(), sk.to_owned()))
     }
 
+    /// The item, to be changed behind everybody's back.
+    pub(crate) fn item_mut(&mut self, pk: &str, sk: &str) -> &mut Item {
+        self.items.get_mut(&(pk.to_owned(), sk.to_owned())).unwrap()
+    }
+
     /// The items of a partition, by their sort keys.
     pub(crate) fn partition(&self, pk: &str) -> Vec<&Item> {
         let all = self.items.iter().filter(|((of, _), _)| of == pk);

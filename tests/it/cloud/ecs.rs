@@ -51,6 +51,8 @@ pub(crate) struct Ecs {
     pub(crate) run_failures: VecDeque<(&'static str, &'static str)>,
     /// Every call of RunTask that started something.
     pub(crate) runs: Vec<RunTaskInput>,
+    /// ListTasks does not know yet what was started a moment ago.
+    pub(crate) lists_late: bool,
     /// When tasks are created: so many seconds after the beginning of these tests' time.
     pub(crate) now: i64,
 }
@@ -345,7 +347,8 @@ fn list_tasks(state: &mut State, input: &ListTasksInput) -> Result<ListTasksOutp
         .tasks
         .iter()
         .filter(|task| {
-            task.cluster_arn() == Some(&cluster)
+            !state.ecs.lists_late
+                && task.cluster_arn() == Some(&cluster)
                 && of_family(task)
                 && (input.started_by().is_none() || task.started_by() == input.started_by())
                 && task.desired_status() == Some(desired)

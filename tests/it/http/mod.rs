@@ -1,8 +1,10 @@
 //! The API as a client sees it: the real router, whole requests and answers.
 
 mod client;
+mod idempotency;
 mod job_list;
 mod jobs;
+mod launch;
 mod logs;
 mod requests;
 mod runs;
