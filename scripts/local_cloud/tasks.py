@@ -395,6 +395,10 @@ def stop_task_answers_before_the_end(_original, data):
 
 @mend(ecs, "_list_tasks")
 def list_tasks_knows_its_clusters(original, data):
+    """And takes no other filter with `startedBy` (API reference, "ListTasks")."""
+    others = {"family", "serviceName", "containerInstance", "desiredStatus", "launchType"} & data.keys()
+    if data.get("startedBy") and others:
+        return error_response_json("InvalidParameterException", "cannot specify startedBy with other arguments", 400)
     return _cluster_missing(data) or original(data)
 
 

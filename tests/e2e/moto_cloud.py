@@ -187,10 +187,10 @@ class SecondCloud:
         """What Cronplane cannot do without, and moto answers otherwise."""
         if operation == "logs:ListTagsForResource":
             return self.tags_of_group(json.loads(request)["resourceArn"])
-        if operation == "ecs:ListTasks":
+        if operation == "ecs:ListTasks" and "family" in json.loads(request):
             return self.tasks_of_family(**json.loads(request))
         if operation in ("ecs:DescribeTasks", "ecs:RunTask"):
-            return self.tasks_with_times(json.loads(answer))
+            return self.tasks_as_told(json.loads(answer))
         return None
 
     def tags_of_group(self, arn: str) -> tuple[int, bytes] | None:
@@ -213,10 +213,12 @@ class SecondCloud:
         return 200, json.dumps({"taskArns": [
             task["taskArn"] for task in tasks if f":task-definition/{family}:" in task["taskDefinitionArn"]]}).encode()
 
-    def tasks_with_times(self, answer: dict) -> tuple[int, bytes]:
-        """Every task has a createdAt (ECS API reference, "Task"); moto's have none."""
+    def tasks_as_told(self, answer: dict) -> tuple[int, bytes]:
+        """Every task has a createdAt and a version, which begins with 1 and grows (ECS API reference, "Task");
+        moto's have no time, and all have version 0."""
         for task in answer.get("tasks", []):
             task["createdAt"] = self.created.setdefault(task["taskArn"], round(time.time(), 3))
+            task["version"] = 2 if task["desiredStatus"] == "STOPPED" else 1
         return 200, json.dumps(answer).encode()
 
     def deploy(self) -> dict[str, str]:

@@ -548,8 +548,20 @@ def test_run_task_is_told_whole(aws):
                                  {"key": "aws:ecs:clusterName", "value": cluster["clusterName"]}]
     assert aws.log_lines(answer) == ["over kept given"]
     assert "capacityProviderName" not in aws.run(cluster, definition)
-    found = aws.ecs.list_tasks(cluster=cluster["clusterArn"], startedBy=started_by, desiredStatus="STOPPED")
-    assert found["taskArns"] == [answer["taskArn"]]
+
+
+def test_tasks_are_found_by_who_started_them(aws, cluster):
+    definition, started_by = aws.definition("sleep", "60"), unique("me")
+    tasks = [aws.run(cluster, definition, startedBy=by) for by in (started_by, f"{started_by}-not")]
+    found = {"cluster": cluster["clusterArn"], "startedBy": started_by}
+    assert aws.ecs.list_tasks(**found)["taskArns"] == [tasks[0]["taskArn"]]
+    for other in ({"family": definition["family"]}, {"desiredStatus": "STOPPED"}, {"launchType": "FARGATE"}):
+        message = refused(aws.ecs.list_tasks, "InvalidParameterException", **found, **other)
+        assert message == "cannot specify startedBy with other arguments"
+    for task in tasks:
+        aws.ecs.stop_task(cluster=cluster["clusterName"], task=task["taskArn"])
+        aws.until(task, "STOPPED")
+    assert aws.ecs.list_tasks(**found)["taskArns"] == []  # it lists what is wanted running
 
 
 @pytest.mark.parametrize(("parameters", "code", "told"), [

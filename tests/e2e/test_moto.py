@@ -5,7 +5,7 @@ moto starts no tasks on a schedule and tells of none, so this is about what Cron
 takes away, not about runs.
 
 Where moto is known to be wrong, it is told at the place: `SecondCloud.as_aws_answers` (the tags of a log group
-that is not there, the tasks of a deregistered revision, when a task was made), `SecondCloud.as_moto_takes_it`
+that is not there, the tasks of a deregistered revision, a task's time and version), `SecondCloud.as_moto_takes_it`
 (what a task can leave out), `fullest` (the tags of a log group that was deleted), `subscribers` (confirmed at once) and
 `test_notifications_can_be_tested` (events for a topic).
 """
@@ -400,6 +400,6 @@ def test_every_operation_of_the_code_was_made(request, moto):
         pytest.skip("only some tests of this file were chosen")
     source = "".join(
         file.read_text() for layer in ("provision", "fleet") for file in (ROOT / "api/src" / layer).rglob("*.rs"))
-    named = set(re.findall(r'Error::aws\(\s*"(\w+:\w+)"', source))
+    named = set(re.findall(r'(?:Error::aws|AwsFault::of)\(\s*"(\w+:\w+)"', source))
     made = {call.operation for call in moto.recorder.calls if not call.operation.startswith("dynamodb:")}
     assert made == named - NOT_MADE.keys()
