@@ -5,6 +5,7 @@ Everything listens on 127.0.0.1, on free ports.
 """
 
 import dataclasses
+import functools
 import hashlib
 import http.client
 import http.server
@@ -21,9 +22,8 @@ import urllib.parse
 import urllib.request
 import zipfile
 
-import boto3
 import cfnlint.decode.cfn_yaml
-from conftest import REGION, ROOT, eventually, free_port
+from conftest import REGION, ROOT, client, eventually, free_port
 
 STACK = "second"
 TOKEN = "a token of the tests"
@@ -252,10 +252,10 @@ class SecondCloud:
         if self.recorder:
             self.recorder.close()
 
+    @functools.cache
     def client(self, service: str):
         """A client that looks at moto past the recorder, which holds the product's own calls only."""
-        return boto3.client(service, endpoint_url=self.endpoint, region_name=REGION,
-                            aws_access_key_id="test", aws_secret_access_key="test")
+        return client(service, self.endpoint)
 
     def call(self, method: str, path: str, body=None) -> tuple[int, dict | None]:
         """A request to Cronplane's API; gives the status and the body."""
