@@ -55,6 +55,7 @@ def configure(arguments):
         "AWS_SECRET_ACCESS_KEY": "test",
         "S3_DATA_DIR": str(state / "s3"),
         "TMPDIR": str(state / "tmp"),  # the functions' unpacked packages
+        "LOCAL_CLOUD_VOLUMES": str(state / "volumes"),  # the tasks' volumes and the EFS file systems
         "IOT_MTLS_ENABLED": "0",  # listeners on fixed ports that nothing here needs
         "SFTP_ENABLED": "0",
     })
@@ -157,7 +158,7 @@ def main():
     refuse_taken_ports(arguments)
     refuse_without_containers()
     refuse_image_mirrors()
-    from local_cloud import functions, rules, tasks, topics  # noqa: F401  (importing them mends MiniStack)
+    from local_cloud import containers, definitions, functions, rules, tasks, topics  # noqa: F401  (mends)
 
     pid_file = arguments.state / "local_cloud.pid"
     pid_file.write_text(f"{os.getpid()}\n")

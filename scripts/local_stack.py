@@ -269,7 +269,8 @@ class Stack:
         # What the next stack must not find. Certificates and images are kept: they are slow to make.
         for name in ("env", "token", self.runtime_file.name, "template.yaml", sns_inbox.MESSAGES, INBOX_LOG):
             (self.state / name).unlink(missing_ok=True)
-        shutil.rmtree(self.state / "s3", ignore_errors=True)
+        for name in ("s3", "volumes"):
+            shutil.rmtree(self.state / name, ignore_errors=True)
 
     def remove_containers(self) -> None:
         """What a local cloud that was ended by force left behind, and the demo's own container."""

@@ -1,8 +1,8 @@
 """ECS: tasks that run, stop and tell of it as on AWS.
 
-Not modelled, and so not tested here: capacity (a RunTask that answers with `failures`), Spot
-interruptions, a role that ECS cannot assume yet, secrets, a container's limits of cpu and memory. A
-task cannot call the local cloud: that listens on 127.0.0.1 only.
+Not modelled, and so not tested here: capacity (a RunTask that answers with `failures`), how a strategy
+spreads tasks over its providers, Spot interruptions, ECS Exec, a role that ECS cannot assume yet. A task
+cannot call the local cloud: that listens on 127.0.0.1 only.
 """
 
 import copy
@@ -10,6 +10,7 @@ import datetime
 import json
 import logging
 import queue
+import re
 import threading
 import time
 import uuid
@@ -23,6 +24,8 @@ from ministack.core.responses import (
 from ministack.services import ecs, ecs_metadata
 from ministack.services import eventbridge as eb
 
+from .containers import forget_volumes
+from .definitions import NOT_ASSOCIATED
 from .mending import mend, set_value
 
 log = logging.getLogger("local_cloud.tasks")
@@ -37,7 +40,8 @@ _events: queue.Queue = queue.Queue()
 
 _DETAIL_FIELDS = (
     "availabilityZone", "capacityProviderName", "clusterArn", "connectivity", "connectivityAt", "cpu",
-    "createdAt", "desiredStatus", "executionStoppedAt", "group", "lastStatus", "launchType", "memory",
+    "createdAt", "desiredStatus", "enableExecuteCommand", "ephemeralStorage", "executionStoppedAt", "group",
+    "lastStatus", "launchType", "memory",
     "platformVersion", "pullStartedAt", "pullStoppedAt", "startedAt", "startedBy", "stopCode",
     "stoppedAt", "stoppedReason", "stoppingAt", "taskArn", "taskDefinitionArn", "version",
 )
@@ -107,9 +111,17 @@ threading.Thread(target=_put_events_on_bus, daemon=True, name="task-events").sta
 
 @mend(ecs, "_run_task_worker")
 def provisioning_makes_an_event(original, task, td, overrides, client, account, region):
+    _apply_overrides(task)
     with request_scope(account, region):
         emit(task)
     original(task, td, overrides, client, account, region)
+
+
+def _apply_overrides(task):
+    """The task's own size can be overridden as well as its containers; MiniStack keeps the definition's."""
+    for field in ("cpu", "memory", "ephemeralStorage"):
+        if task["overrides"].get(field):
+            task[field] = task["overrides"][field]
 
 
 @mend(ecs, "_mark_task_pending")
@@ -126,6 +138,20 @@ def running_makes_an_event(original, task_arn, task):
         return False
     emit(task)
     return True
+
+
+@mend(ecs, "_maybe_mark_stopped")
+def container_that_ends_makes_an_event(original, task, client=None):
+    """A container that the task goes on without: its end counts as a version of the task."""
+    original(task, client)
+    with resource_lock("ecs-task", task["taskArn"]):
+        ended = [c for c in task["containers"] if c["lastStatus"] == "STOPPED" and not c.get("_told")]
+        for container in ended:
+            container["_told"] = True
+        if not ended or not ecs._task_is_active(task["taskArn"], task):
+            return
+        ecs._bump_task_version(task)
+    emit(task)
 
 
 @mend(ecs, "_attach_started_container")
@@ -153,7 +179,7 @@ def failed_pull_is_told_apart(original, client, definition, run_kwargs, **option
         client.images.get(image)
     except ImageNotFound:
         try:
-            client.images.pull(image)
+            client.images.pull(image, auth_config=ecs._resolve_repository_credentials(definition))
         except Exception as error:
             raise ecs._ImagePullError(
                 f"pull image manifest has been retried 1 time(s): failed to resolve ref {image}: {_told(error)}"
@@ -167,9 +193,10 @@ def failed_pull_is_told_apart(original, client, definition, run_kwargs, **option
 @mend(ecs, "_fail_task_start")
 def failed_start_names_its_container(original, task, client, reason):
     """On AWS the reason stands at the container too, and a container that cannot be started (an entry
-    point that does not exist) is CannotStartContainerError."""
-    reason = reason.replace(
-        "ResourceInitializationError: unable to pull image or start container", "CannotStartContainerError")
+    point that does not exist) is CannotStartContainerError. What names itself keeps its name."""
+    cause = reason.removeprefix("ResourceInitializationError: unable to pull image or start container: ")
+    if cause != reason:
+        reason = cause if cause.startswith("ResourceInitializationError") else f"CannotStartContainerError: {cause}"
     if reason.startswith("Cannot"):
         failed = next((c for c in task["containers"] if not c.get("runtimeId")), task["containers"][-1])
         failed["reason"] = reason
@@ -215,6 +242,7 @@ def _finish_stop(task_arn, task, stop_code, containers, account, region):
             stopper.join()
         if containers:
             task["executionStoppedAt"] = ecs._iso()
+        forget_volumes(task_arn)
         for docker_id, _container in containers:
             if docker_id in _log_ends:
                 _log_ends.pop(docker_id).wait(_LOG_PATIENCE)
@@ -260,6 +288,27 @@ def _cluster_missing(data):
     return None
 
 
+# AWS Fargate User Guide, "Fargate Linux platform versions".
+_PLATFORM_VERSIONS = ("LATEST", "1.4.0", "1.3.0")
+# API reference, "RunTask"; the words of the refusal are ours.
+_FORMS = {"startedBy": r"[A-Za-z0-9_/-]{0,128}", "clientToken": r"[!-~]{0,64}"}
+
+
+def _capacity_problem(data):
+    """Why there is nothing to run a task on: here, as in an account without instances, there is Fargate."""
+    cluster = ecs._clusters[ecs._resolve_cluster_name(data.get("cluster", "default"))]
+    given = data.get("capacityProviderStrategy") or []
+    if any(item["capacityProvider"] not in cluster["capacityProviders"] for item in given):
+        return NOT_ASSOCIATED
+    strategy = given or cluster["defaultCapacityProviderStrategy"]
+    if len(strategy) > 1 and not any(item.get("weight") for item in strategy):
+        return ("There are no capacity providers with a weight value greater than zero. Specify a valid capacity "
+                "provider strategy and try again.")
+    if data.get("launchType", "EC2") == "EC2" and not strategy:
+        return "No Container Instances were found in your cluster."
+    return None
+
+
 def _run_task_refusal(data, definition):
     """What RunTask refuses on AWS and MiniStack runs."""
     if definition is None:
@@ -269,6 +318,13 @@ def _run_task_refusal(data, definition):
     if definition.get("networkMode") == "awsvpc" and not data.get("networkConfiguration"):
         return error_response_json("InvalidParameterException", "Network Configuration must be provided "
                                    "when networkMode 'awsvpc' is specified.", 400)
+    if problem := _capacity_problem(data):
+        return error_response_json("InvalidParameterException", problem, 400)
+    if data.get("platformVersion") not in (None, *_PLATFORM_VERSIONS):
+        return error_response_json("PlatformUnknownException", "The specified platform version does not exist.", 400)
+    for field, form in _FORMS.items():
+        if not re.fullmatch(form, data.get(field) or ""):
+            return error_response_json("InvalidParameterException", f"{field} is not of the form {form}", 400)
     names = {container["name"] for container in definition["containerDefinitions"]}
     for override in (data.get("overrides") or {}).get("containerOverrides", []):
         if override.get("name") not in names:
@@ -280,8 +336,8 @@ def _run_task_refusal(data, definition):
 @mend(ecs, "_run_task")
 def run_task_as_on_aws(original, data):
     """Unknown clusters and deregistered revisions are refused, `group` is `family:<family>` unless it is
-    given, the definition's tags are handed on where asked, and a `clientToken` starts a task once. (On
-    AWS a token lives for the lower of 24 hours and the task's life plus one hour; here for 24 hours.)"""
+    given, tags are handed on and added where asked, and a `clientToken` starts a task once. (On AWS a token
+    lives for the lower of 24 hours and the task's life plus one hour; here for 24 hours.)"""
     if refusal := _cluster_missing(data):
         return refusal
     definition = ecs._task_defs.get(ecs._resolve_td_key(data.get("taskDefinition", "")))
@@ -293,15 +349,18 @@ def run_task_as_on_aws(original, data):
         own = request.get("tags") or []
         inherited = ecs._tags.get(definition["taskDefinitionArn"], [])
         request["tags"] = own + [tag for tag in inherited if tag["key"] not in {t["key"] for t in own}]
+    if request.get("enableECSManagedTags"):
+        cluster = ecs._resolve_cluster_name(data.get("cluster", "default"))
+        request["tags"] = (request.get("tags") or []) + [{"key": "aws:ecs:clusterName", "value": cluster}]
 
     token = data.get("clientToken")
     if not token:
-        return original(request)
+        return _started(original(request))
     key = (get_account_id(), get_region(), ecs._resolve_cluster_name(data.get("cluster", "default")), token)
     with _client_tokens_lock:
         known = _client_tokens.get(key)
         if known is None or time.time() - known["at"] > A_DAY:
-            response = original(copy.deepcopy(request))
+            response = _started(original(copy.deepcopy(request)))
             if response[0] == 200:
                 _client_tokens[key] = {"at": time.time(), "request": request, "response": response}
             return response
@@ -310,6 +369,16 @@ def run_task_as_on_aws(original, data):
                                    "conflicts. The provided clientToken is already in use with a different "
                                    "RunTask request.", 400)
     return known["response"]
+
+
+def _started(response):
+    """The answer, with each task's own size."""
+    if response[0] != 200:
+        return response
+    answer = json.loads(response[2])
+    for task in answer["tasks"]:
+        _apply_overrides(task)
+    return json_response(answer)
 
 
 @mend(ecs, "_stop_task")
@@ -326,6 +395,10 @@ def stop_task_answers_before_the_end(_original, data):
 
 @mend(ecs, "_list_tasks")
 def list_tasks_knows_its_clusters(original, data):
+    """And takes no other filter with `startedBy` (API reference, "ListTasks")."""
+    others = {"family", "serviceName", "containerInstance", "desiredStatus", "launchType"} & data.keys()
+    if data.get("startedBy") and others:
+        return error_response_json("InvalidParameterException", "cannot specify startedBy with other arguments", 400)
     return _cluster_missing(data) or original(data)
 
 
@@ -389,17 +462,7 @@ def family_prefix_is_the_whole_family(original, data):
     return json_response(page)
 
 
-# --- The container itself -----------------------------------------------------------------------
-
-@mend(ecs, "_build_run_kwargs")
-def container_definition_is_kept(original, definition, *rest):
-    """MiniStack passes the command on, but neither entry point, working directory nor user."""
-    kwargs = original(definition, *rest)
-    for field, argument in (("entryPoint", "entrypoint"), ("workingDirectory", "working_dir"), ("user", "user")):
-        if definition.get(field):
-            kwargs[argument] = definition[field]
-    return kwargs
-
+# --- Logs ---------------------------------------------------------------------------------------
 
 # The end of a container's log, by its id: a task is not STOPPED before its last lines are there. AWS
 # does not promise that, but it is as good as always so, and nobody has to wait and look again.

@@ -45,28 +45,32 @@ class Aws:
     """The services of the local cloud, and a queue for the task events of each family."""
 
     def __init__(self, cloud):
-        for service in ("ecs", "events", "sqs", "logs", "sns", "scheduler", "s3", "cloudformation"):
+        for service in ("ecs", "events", "sqs", "logs", "sns", "scheduler", "s3", "cloudformation", "secretsmanager",
+                        "ssm", "efs", "lambda"):
             setattr(self, service, cloud.client(service))
         self.log_group = "/tests"
         self.logs.create_log_group(logGroupName=self.log_group)
 
-    def cluster(self):
-        return self.ecs.create_cluster(clusterName=unique("cluster"))["cluster"]
+    def cluster(self, **parameters):
+        return self.ecs.create_cluster(clusterName=unique("cluster"), **parameters)["cluster"]
 
     def queue(self):
         url = self.sqs.create_queue(QueueName=unique("queue"))["QueueUrl"]
         return Queue(self.sqs, url)
 
-    def definition(self, *command, family=None, tags=(), sidecars=(), **main):
-        container = {
-            "name": "main", "image": "busybox:1", "command": list(command), "stopTimeout": 2,
+    def container(self, name, *command, **more):
+        return {
+            "name": name, "image": "busybox:1", "command": list(command), "stopTimeout": 2,
             "logConfiguration": {"logDriver": "awslogs", "options": {
                 "awslogs-group": self.log_group, "awslogs-region": REGION, "awslogs-stream-prefix": "run"}},
-            **main,
+            **more,
         }
+
+    def definition(self, *command, family=None, tags=(), sidecars=(), task=None, **main):
         return self.ecs.register_task_definition(
             family=family or unique("family"), requiresCompatibilities=["FARGATE"], networkMode="awsvpc",
-            cpu="256", memory="512", containerDefinitions=[container, *sidecars], tags=list(tags),
+            cpu="256", memory="512", containerDefinitions=[self.container("main", *command, **main), *sidecars],
+            tags=list(tags), **(task or {}),
         )["taskDefinition"]
 
     def watch(self, definition):
@@ -86,9 +90,10 @@ class Aws:
         return name
 
     def run(self, cluster, definition, **parameters):
+        capacity = {} if "capacityProviderStrategy" in parameters else {"launchType": "FARGATE"}
         answer = self.ecs.run_task(
-            cluster=cluster["clusterName"], taskDefinition=definition["taskDefinitionArn"], launchType="FARGATE",
-            **{"networkConfiguration": NETWORK, **parameters})
+            cluster=cluster["clusterName"], taskDefinition=definition["taskDefinitionArn"],
+            **{"networkConfiguration": NETWORK, **capacity, **parameters})
         return answer["tasks"][0]
 
     def task(self, task):
@@ -97,8 +102,8 @@ class Aws:
     def until(self, task, status):
         return eventually(lambda: (now := self.task(task))["lastStatus"] == status and now, timeout=20)
 
-    def log_lines(self, task):
-        stream = f"run/main/{task['taskArn'].rsplit('/', 1)[-1]}"
+    def log_lines(self, task, container="main"):
+        stream = f"run/{container}/{task['taskArn'].rsplit('/', 1)[-1]}"
         events = self.logs.get_log_events(logGroupName=self.log_group, logStreamName=stream)["events"]
         return [event["message"] for event in events]
 
@@ -178,6 +183,7 @@ def test_task_makes_an_event_for_each_version(aws, cluster, silent_task):
         "EssentialContainerExited", "Essential container in task exited")
     assert last["group"] == f"family:{definition['family']}"
     assert (last["startedBy"], last["launchType"], last["cpu"], last["memory"]) == ("me", "FARGATE", "256", "512")
+    assert (last["enableExecuteCommand"], last["ephemeralStorage"]) == (False, {"sizeInGiB": 20})
     assert last["overrides"]["containerOverrides"] == [override]
     assert all(attachment["type"] == "eni" for attachment in last["attachments"])
     assert "tags" not in last and "containerInstanceArn" not in last
@@ -244,12 +250,379 @@ def test_stop_kills_what_ignores_sigterm_after_its_stop_timeout(aws, cluster):
     assert 1.5 < time.monotonic() - began < 15
 
 
+def test_stop_before_the_container_has_started(aws, cluster):
+    slow = {"essential": False, "healthCheck": {"command": ["CMD", "false"]}}
+    definition = aws.definition("true", dependsOn=[{"containerName": "slow", "condition": "HEALTHY"}],
+                                sidecars=[aws.container("slow", "sleep", "60", **slow)])
+    queue = aws.watch(definition)
+    task = aws.run(cluster, definition)
+    aws.until(task, "ACTIVATING")
+    aws.ecs.stop_task(cluster=cluster["clusterName"], task=task["taskArn"], reason="at once")
+    last = queue.task_events()[-1]
+    assert (last["stopCode"], last["stoppedReason"]) == ("UserInitiated", "at once")
+    assert "startedAt" not in last
+    assert "exitCode" not in next(c for c in last["containers"] if c["name"] == "main")
+
+
 def test_sidecar_is_stopped_with_the_essential_container(aws, cluster):
-    sidecar = {"name": "sidecar", "image": "busybox:1", "essential": False, "stopTimeout": 2,
-               "command": ["sh", "-c", "trap 'exit 143' TERM; sleep 60 & wait"]}
-    task = aws.run(cluster, aws.definition("sleep", "1", sidecars=[sidecar]))
+    script = "trap 'echo ending; exit 143' TERM; echo started; sleep 60 & wait"
+    sidecar = aws.container("sidecar", "sh", "-c", script, essential=False)
+    definition = aws.definition("sh", "-c", "echo working; sleep 1", sidecars=[sidecar])
+    queue = aws.watch(definition)
+    task = aws.run(cluster, definition)
+    last = queue.task_events()[-1]
+    assert {c["name"]: c["exitCode"] for c in last["containers"]} == {"main": 0, "sidecar": 143}
+    assert last["stopCode"] == "EssentialContainerExited"
+    assert (aws.log_lines(task), aws.log_lines(task, "sidecar")) == (["working"], ["started", "ending"])
+
+
+def test_task_goes_on_when_a_sidecar_ends_and_tells_so(aws, cluster):
+    sidecar = aws.container("sidecar", "sh", "-c", "exit 3", essential=False)
+    definition = aws.definition("sleep", "3", sidecars=[sidecar])
+    queue = aws.watch(definition)
+    aws.run(cluster, definition)
+    details = queue.task_events()
+    assert [detail["version"] for detail in details] == [1, 2, 3, 4, 5, 6, 7]
+    assert (details[3]["lastStatus"], details[3]["desiredStatus"]) == ("RUNNING", "RUNNING")
+    assert {c["name"]: c.get("exitCode") for c in details[3]["containers"]} == {"main": None, "sidecar": 3}
+    assert {c["name"]: c["exitCode"] for c in details[-1]["containers"]} == {"main": 0, "sidecar": 3}
+
+
+# --- How containers start -----------------------------------------------------------------------
+
+def test_container_starts_when_those_it_depends_on_are_as_it_needs_them(aws, cluster):
+    """The main container is listed first, and starts last."""
+    scratch = [{"sourceVolume": "scratch", "containerPath": "/scratch"}]
+    containers = [
+        aws.container("init", "sh", "-c", "sleep 1; echo init >> /scratch/order", essential=False, mountPoints=scratch),
+        aws.container("quick", "sh", "-c", "sleep 1; echo quick >> /scratch/order; exit 1", essential=False,
+                      mountPoints=scratch, dependsOn=[{"containerName": "init", "condition": "SUCCESS"}]),
+        aws.container("server", "sh", "-c", "sleep 2; touch /tmp/up; sleep 60", essential=False,
+                      healthCheck={"command": ["CMD-SHELL", "test -f /tmp/up"], "interval": 5}),
+    ]
+    definition = aws.definition(
+        "cat", "/scratch/order", sidecars=containers, mountPoints=scratch, task={"volumes": [{"name": "scratch"}]},
+        dependsOn=[{"containerName": "quick", "condition": "COMPLETE"},
+                   {"containerName": "server", "condition": "HEALTHY"},
+                   {"containerName": "init", "condition": "START"}])
+    task = aws.until(aws.run(cluster, definition), "STOPPED")
+    assert aws.log_lines(task) == ["init", "quick"]
+    by_name = {container["name"]: container for container in task["containers"]}
+    assert (by_name["server"]["healthStatus"], by_name["main"]["healthStatus"]) == ("HEALTHY", "UNKNOWN")
+    assert {name: container["exitCode"] for name, container in by_name.items()} == {
+        "main": 0, "init": 0, "quick": 1, "server": 137}
+
+
+@pytest.mark.parametrize(("dependency", "command", "more"), [
+    ("SUCCESS", ["false"], {}),
+    ("HEALTHY", ["sleep", "60"], {"healthCheck": {"command": ["CMD", "false"], "interval": 1, "retries": 2}}),
+    ("COMPLETE", ["sleep", "60"], {"startTimeout": 2}),
+])
+def test_container_whose_dependency_fails_never_starts(aws, cluster, dependency, command, more):
+    first = aws.container("first", *command, essential=False, **more)
+    definition = aws.definition("echo", "never", sidecars=[first],
+                                dependsOn=[{"containerName": "first", "condition": dependency}])
+    task = aws.until(aws.run(cluster, definition), "STOPPED")
+    assert task["stopCode"] == "TaskFailedToStart"
+    by_name = {container["name"]: container for container in task["containers"]}
+    assert "depends on first" in by_name["main"]["reason"] and "exitCode" not in by_name["main"]
+    assert by_name["first"]["exitCode"] == (1 if dependency == "SUCCESS" else 137)
+
+
+@pytest.mark.parametrize(("name", "condition", "essential"), [
+    ("nobody", "START", False), ("main", "START", False), ("first", "COMPLETE", True), ("first", "SUCCESS", True),
+    ("first", "HEALTHY", False),
+])
+def test_dependencies_that_cannot_be(aws, name, condition, essential):
+    with pytest.raises(ClientError, match="ClientException"):
+        aws.definition("true", sidecars=[aws.container("first", "true", essential=essential)],
+                       dependsOn=[{"containerName": name, "condition": condition}])
+
+
+def test_health_is_told_and_ends_nothing(aws, cluster):
+    check = {"command": ["CMD-SHELL", "test -f /tmp/healthy"], "interval": 1, "retries": 2}
+    script = "touch /tmp/healthy; sleep 3; rm /tmp/healthy; sleep 6"
+    task = aws.run(cluster, aws.definition("sh", "-c", script, healthCheck=check))
+
+    def is_told(state):
+        return lambda: aws.task(task)["healthStatus"] == aws.task(task)["containers"][0]["healthStatus"] == state
+
+    eventually(is_told("HEALTHY"))
+    eventually(is_told("UNHEALTHY"))
     stopped = aws.until(task, "STOPPED")
-    assert {c["name"]: c["exitCode"] for c in stopped["containers"]} == {"main": 0, "sidecar": 143}
+    assert (stopped["stopCode"], stopped["containers"][0]["exitCode"]) == ("EssentialContainerExited", 0)
+
+
+def test_container_has_its_directory_user_labels_and_read_only_root(aws, cluster):
+    definition = aws.definition("sh", "-c", "pwd; id -u; touch /file || echo read-only", workingDirectory="/tmp",
+                                user="65534", readonlyRootFilesystem=True, dockerLabels={"a": "b"})
+    task = aws.until(aws.run(cluster, definition), "STOPPED")
+    assert {"/tmp", "65534", "read-only"} <= set(aws.log_lines(task))
+    import docker
+
+    id_ = task["containers"][0]["runtimeId"]
+    assert docker.from_env().containers.get(id_).labels["a"] == "b"
+
+
+def test_arm64_runs_on_what_there_is(aws, cluster):
+    platform = {"cpuArchitecture": "ARM64", "operatingSystemFamily": "LINUX"}
+    task = aws.run(cluster, aws.definition("echo", "ran", task={"runtimePlatform": platform}))
+    assert aws.until(task, "STOPPED")["containers"][0]["exitCode"] == 0
+    assert aws.log_lines(task) == ["ran"]
+
+
+# --- Secrets ------------------------------------------------------------------------------------
+
+def test_secrets_are_in_the_environment(aws, cluster):
+    secret = aws.secretsmanager.create_secret(Name=unique("secret"), SecretString='{"user": "a", "port": 1}')
+    arn, first = secret["ARN"], secret["VersionId"]
+    aws.secretsmanager.put_secret_value(SecretId=arn, SecretString='{"user": "b", "port": 2}')
+    name = f"/{unique('parameter')}/one"
+    aws.ssm.put_parameter(Name=name, Value="plain", Type="String")
+    aws.ssm.put_parameter(Name=f"{name}/two", Value="hidden", Type="SecureString")
+    parameter = f"arn:aws:ssm:{REGION}:{ACCOUNT}:parameter{name}"
+    sources = {"WHOLE": arn, "KEY": f"{arn}:user::", "NUMBER": f"{arn}:port::", "STAGE": f"{arn}:user:AWSPREVIOUS:",
+               "VERSION": f"{arn}:user::{first}", "ARN": parameter, "NAME": name, "SECURE": f"{parameter}/two"}
+    definition = aws.definition(
+        "sh", "-c", "; ".join(f'echo "${name}"' for name in sources),
+        secrets=[{"name": name, "valueFrom": source} for name, source in sources.items()])
+    task = aws.until(aws.run(cluster, definition), "STOPPED")
+    assert aws.log_lines(task) == [
+        '{"user": "b", "port": 2}', "b", "2", "a", "a", "plain", "plain", "hidden"]
+
+
+MISSING_SECRET = f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:missing-AbCdEf"
+
+
+@pytest.mark.parametrize(("more", "told"), [
+    ({"secrets": [{"name": "A", "valueFrom": MISSING_SECRET}]}, MISSING_SECRET),
+    ({"secrets": [{"name": "A", "valueFrom": f"arn:aws:ssm:{REGION}:{ACCOUNT}:parameter/missing"}]}, "missing"),
+    ({"repositoryCredentials": {"credentialsParameter": MISSING_SECRET}}, "registry"),
+])
+def test_task_with_a_missing_secret_does_not_start(aws, cluster, more, told):
+    """Nor does any other container of it."""
+    definition = aws.definition("true", sidecars=[aws.container("second", "true", essential=False, **more)])
+    queue = aws.watch(definition)
+    aws.run(cluster, definition)
+    last = queue.task_events()[-1]
+    assert last["stopCode"] == "TaskFailedToStart"
+    assert last["stoppedReason"].startswith(
+        "ResourceInitializationError: unable to pull secrets or registry auth: execution resource retrieval failed: ")
+    assert told in last["stoppedReason"]
+    assert all("exitCode" not in container and "runtimeId" not in container for container in last["containers"])
+
+
+# --- Volumes ------------------------------------------------------------------------------------
+
+def test_volume_is_shared_by_the_containers_of_a_task(aws, cloud, cluster):
+    def mount(read_only):
+        return [{"sourceVolume": "scratch", "containerPath": "/scratch", "readOnly": read_only}]
+
+    writer = aws.container("writer", "sh", "-c", "echo written > /scratch/file", essential=False,
+                           mountPoints=mount(False))
+    definition = aws.definition(
+        "sh", "-c", "cat /scratch/file; echo more > /scratch/file || echo refused", sidecars=[writer],
+        mountPoints=mount(True), dependsOn=[{"containerName": "writer", "condition": "SUCCESS"}],
+        task={"volumes": [{"name": "scratch"}]})
+    for _ in range(2):  # the second one's volume is its own
+        task = aws.until(aws.run(cluster, definition), "STOPPED")
+        assert {"written", "refused"} <= set(aws.log_lines(task))
+    assert not list((cloud.state / "volumes/tasks").iterdir())
+
+
+def test_efs_file_system_outlives_its_tasks(aws, cluster):
+    file_system = aws.efs.create_file_system(CreationToken=unique("token"))["FileSystemId"]
+    access_point = aws.efs.create_access_point(
+        ClientToken=unique("token"), FileSystemId=file_system,
+        RootDirectory={"Path": "/reports", "CreationInfo": {"OwnerUid": 0, "OwnerGid": 0, "Permissions": "0755"}},
+    )["AccessPointId"]
+
+    def lines(command, **configuration):
+        definition = aws.definition(
+            "sh", "-c", command, mountPoints=[{"sourceVolume": "data", "containerPath": "/data"}],
+            task={"volumes": [{"name": "data", "efsVolumeConfiguration": {
+                "fileSystemId": file_system, **configuration}}]})
+        return aws.log_lines(aws.until(aws.run(cluster, definition), "STOPPED"))
+
+    point = {"transitEncryption": "ENABLED", "authorizationConfig": {"accessPointId": access_point}}
+    assert lines("echo kept > /data/file; ls /data", **point) == ["file"]
+    assert lines("cat /data/file", **point) == ["kept"]
+    assert lines("cat /data/reports/file") == ["kept"]
+    assert lines("cat /data/file", rootDirectory="/reports") == ["kept"]
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_efs_volume_that_cannot_be_mounted(aws, cluster, there):
+    file_system = aws.efs.create_file_system(CreationToken=unique("token"))["FileSystemId"] if there else "fs-0123"
+    definition = aws.definition(
+        "true", mountPoints=[{"sourceVolume": "data", "containerPath": "/data"}], task={"volumes": [
+            {"name": "data", "efsVolumeConfiguration": {"fileSystemId": file_system, "rootDirectory": "/none"}}]})
+    task = aws.until(aws.run(cluster, definition), "STOPPED")
+    assert task["stopCode"] == "TaskFailedToStart"
+    assert task["stoppedReason"].startswith(
+        "ResourceInitializationError: failed to invoke EFS utils commands to set up EFS volumes: stderr: ")
+    assert ("No such file or directory" if there else f'Failed to resolve "{file_system}.efs.') in task["stoppedReason"]
+
+
+# --- Task definitions ---------------------------------------------------------------------------
+
+def test_definition_is_told_as_it_was_registered(aws):
+    main = {
+        "essential": True, "entryPoint": ["sh"], "user": "1000:1000", "workingDirectory": "/tmp", "stopTimeout": 90,
+        "startTimeout": 30, "readonlyRootFilesystem": True, "environment": [{"name": "A", "value": "b"}],
+        "environmentFiles": [{"value": "arn:aws:s3:::bucket/file.env", "type": "s3"}],
+        "secrets": [{"name": "S", "valueFrom": MISSING_SECRET}],
+        "dependsOn": [{"containerName": "sidecar", "condition": "HEALTHY"}],
+        "mountPoints": [{"sourceVolume": "data", "containerPath": "/data", "readOnly": True}],
+        "linuxParameters": {"initProcessEnabled": True, "capabilities": {"add": ["SYS_PTRACE"], "drop": ["ALL"]},
+                            "tmpfs": [{"containerPath": "/t", "size": 64}]},
+        "ulimits": [{"name": "nofile", "softLimit": 1024, "hardLimit": 2048}],
+        "systemControls": [{"namespace": "net.core.somaxconn", "value": "1024"}],
+        "restartPolicy": {"enabled": True, "ignoredExitCodes": [0], "restartAttemptPeriod": 60},
+        "dockerLabels": {"a": "b"}, "portMappings": [{"containerPort": 80, "name": "web", "appProtocol": "http"}],
+        "repositoryCredentials": {"credentialsParameter": MISSING_SECRET},
+        "cpu": 64, "memory": 128, "memoryReservation": 64, "interactive": True, "pseudoTerminal": True,
+    }
+    sidecar = aws.container("sidecar", "true", essential=False, healthCheck={"command": ["CMD", "true"]},
+                            firelensConfiguration={"type": "fluentbit", "options": {"enable-ecs-log-metadata": "true"}})
+    task = {
+        "runtimePlatform": {"cpuArchitecture": "ARM64", "operatingSystemFamily": "LINUX"},
+        "ephemeralStorage": {"sizeInGiB": 50},
+        "volumes": [{"name": "scratch"}, {"name": "data", "efsVolumeConfiguration": {
+            "fileSystemId": "fs-0123", "rootDirectory": "/", "transitEncryption": "ENABLED",
+            "authorizationConfig": {"accessPointId": "fsap-0123", "iam": "ENABLED"}}}],
+        "taskRoleArn": f"arn:aws:iam::{ACCOUNT}:role/task",
+        "executionRoleArn": f"arn:aws:iam::{ACCOUNT}:role/execution",
+    }
+    registered = aws.definition("run", sidecars=[sidecar], task=task, **main)
+    answer = aws.ecs.describe_task_definition(taskDefinition=registered["taskDefinitionArn"])
+    told = answer["taskDefinition"]
+    assert told == registered
+    assert {field: told[field] for field in task} == task
+    assert (told["cpu"], told["memory"], told["requiresCompatibilities"]) == ("256", "512", ["FARGATE"])
+    first, second = told["containerDefinitions"]
+    main["portMappings"][0] |= {"hostPort": 80, "protocol": "tcp"}
+    assert {field: first[field] for field in main} == main
+    assert second["healthCheck"] == {"command": ["CMD", "true"], "interval": 30, "timeout": 5, "retries": 3}
+    assert second["firelensConfiguration"] == sidecar["firelensConfiguration"]
+
+
+def test_definition_has_defaults_and_no_empty_fields(aws):
+    told = aws.definition("true")
+    (main,) = told["containerDefinitions"]
+    assert (main["cpu"], main["essential"]) == (0, True)
+    for field in ("environment", "mountPoints", "portMappings", "systemControls", "volumesFrom"):
+        assert main[field] == []
+    assert not {"secrets", "dependsOn", "healthCheck", "user", "ulimits"} & main.keys()
+    assert (told["volumes"], told["placementConstraints"]) == ([], [])
+    assert not {"taskRoleArn", "executionRoleArn", "pidMode", "ipcMode", "runtimePlatform", "ephemeralStorage",
+                "proxyConfiguration"} & told.keys()
+
+
+# --- RunTask ------------------------------------------------------------------------------------
+
+def test_run_task_is_told_whole(aws):
+    cluster = aws.cluster(capacityProviders=["FARGATE", "FARGATE_SPOT"])
+    definition = aws.definition("sh", "-c", "echo $KEPT $GIVEN", environment=[
+        {"name": "KEPT", "value": "kept"}, {"name": "GIVEN", "value": "not this"}])
+    queue = aws.watch(definition)
+    started_by = "cronplane/" + "x" * 118
+    assert len(started_by) == 128
+    overrides = {"cpu": "1024", "memory": "2048", "ephemeralStorage": {"sizeInGiB": 30}, "containerOverrides": [
+        {"name": "main", "command": ["sh", "-c", "echo over $KEPT $GIVEN"],
+         "environment": [{"name": "GIVEN", "value": "given"}]}]}
+    answer = aws.run(
+        cluster, definition, startedBy=started_by, group="mine", overrides=overrides, enableExecuteCommand=True,
+        platformVersion="1.4.0", enableECSManagedTags=True, tags=[{"key": "a", "value": "b"}],
+        capacityProviderStrategy=[{"capacityProvider": "FARGATE_SPOT", "weight": 1}])
+    last = queue.task_events()[-1]
+    (described,) = aws.ecs.describe_tasks(
+        cluster=cluster["clusterArn"], tasks=[answer["taskArn"]], include=["TAGS"])["tasks"]
+    for told in (answer, described, last):
+        assert (told["startedBy"], told["group"]) == (started_by, "mine")
+        assert (told["cpu"], told["memory"], told["ephemeralStorage"]) == ("1024", "2048", {"sizeInGiB": 30})
+        assert (told["capacityProviderName"], told["launchType"]) == ("FARGATE_SPOT", "FARGATE")
+        assert (told["enableExecuteCommand"], told["platformVersion"]) == (True, "1.4.0")
+        assert told["overrides"]["containerOverrides"] == overrides["containerOverrides"]
+    assert described["tags"] == [{"key": "a", "value": "b"},
+                                 {"key": "aws:ecs:clusterName", "value": cluster["clusterName"]}]
+    assert aws.log_lines(answer) == ["over kept given"]
+    assert "capacityProviderName" not in aws.run(cluster, definition)
+
+
+def test_tasks_are_found_by_who_started_them(aws, cluster):
+    definition, started_by = aws.definition("sleep", "60"), unique("me")
+    tasks = [aws.run(cluster, definition, startedBy=by) for by in (started_by, f"{started_by}-not")]
+    found = {"cluster": cluster["clusterArn"], "startedBy": started_by}
+    assert aws.ecs.list_tasks(**found)["taskArns"] == [tasks[0]["taskArn"]]
+    for other in ({"family": definition["family"]}, {"desiredStatus": "STOPPED"}, {"launchType": "FARGATE"}):
+        message = refused(aws.ecs.list_tasks, "InvalidParameterException", **found, **other)
+        assert message == "cannot specify startedBy with other arguments"
+    for task in tasks:
+        aws.ecs.stop_task(cluster=cluster["clusterName"], task=task["taskArn"])
+        aws.until(task, "STOPPED")
+    assert aws.ecs.list_tasks(**found)["taskArns"] == []  # it lists what is wanted running
+
+
+@pytest.mark.parametrize(("parameters", "code", "told"), [
+    ({"startedBy": "x" * 129}, "InvalidParameterException", "startedBy"),
+    ({"clientToken": "x" * 65}, "InvalidParameterException", "clientToken"),
+    ({"clientToken": "a b"}, "InvalidParameterException", "clientToken"),
+    ({"platformVersion": "9.9.9"}, "PlatformUnknownException", "platform version"),
+    ({"launchType": "EC2"}, "InvalidParameterException", "No Container Instances were found"),
+    ({"capacityProviderStrategy": [{"capacityProvider": "FARGATE_SPOT"}]}, "InvalidParameterException",
+     "not associated with the cluster"),
+    ({"capacityProviderStrategy": [{"capacityProvider": "FARGATE"}], "launchType": "FARGATE"},
+     "InvalidParameterException", "both a launch type and capacity provider strategy"),
+    ({"capacityProviderStrategy": [{"capacityProvider": "FARGATE"}, {"capacityProvider": "FARGATE", "base": 1}]},
+     "InvalidParameterException", "weight value greater than zero"),
+])
+def test_what_else_run_task_refuses(aws, parameters, code, told):
+    cluster = aws.cluster(capacityProviders=["FARGATE"])
+    assert told in refused(aws.run, code, cluster=cluster, definition=aws.definition("true"), **parameters)
+
+
+def test_cluster_without_a_launch_type_runs_on_its_default_strategy(aws):
+    cluster, definition = aws.cluster(), aws.definition("true")
+    request = {"cluster": cluster["clusterArn"], "taskDefinition": definition["taskDefinitionArn"],
+               "networkConfiguration": NETWORK}
+    assert "No Container Instances" in refused(aws.ecs.run_task, "InvalidParameterException", **request)
+    aws.ecs.put_cluster_capacity_providers(
+        cluster=cluster["clusterArn"], capacityProviders=["FARGATE"],
+        defaultCapacityProviderStrategy=[{"capacityProvider": "FARGATE", "weight": 1}])
+    (task,) = aws.ecs.run_task(**request)["tasks"]
+    assert (task["launchType"], task["capacityProviderName"]) == ("FARGATE", "FARGATE")
+
+
+def test_capacity_providers_of_a_cluster(aws):
+    strategy = [{"capacityProvider": "FARGATE_SPOT", "weight": 1, "base": 0}]
+    cluster = aws.cluster(capacityProviders=["FARGATE_SPOT"], defaultCapacityProviderStrategy=strategy)
+
+    def told():
+        (found,) = aws.ecs.describe_clusters(clusters=[cluster["clusterArn"]])["clusters"]
+        return found["capacityProviders"], found["defaultCapacityProviderStrategy"]
+
+    assert told() == (["FARGATE_SPOT"], strategy)
+    again = {"clusterName": cluster["clusterName"], "capacityProviders": ["FARGATE_SPOT"]}
+    aws.ecs.create_cluster(**again, defaultCapacityProviderStrategy=strategy)
+    assert "idempotent" in refused(aws.ecs.create_cluster, "InvalidParameterException", **again)
+    assert "was not found" in refused(aws.ecs.create_cluster, "InvalidParameterException", clusterName=unique("none"),
+                                      capacityProviders=["nobody"])
+    put = aws.ecs.put_cluster_capacity_providers
+    name = cluster["clusterName"]
+    assert "was not found" in refused(put, "InvalidParameterException", cluster=name, capacityProviders=["nobody"],
+                                      defaultCapacityProviderStrategy=[])
+    assert "not associated" in refused(put, "InvalidParameterException", cluster=name, capacityProviders=["FARGATE"],
+                                       defaultCapacityProviderStrategy=strategy)
+    refused(put, "ClusterNotFoundException", cluster="nowhere", capacityProviders=[],
+            defaultCapacityProviderStrategy=[])
+    task = aws.run(cluster, aws.definition("sleep", "60"), capacityProviderStrategy=strategy)
+    refused(put, "ResourceInUseException", cluster=name, capacityProviders=["FARGATE"],
+            defaultCapacityProviderStrategy=[])
+    aws.ecs.stop_task(cluster=name, task=task["taskArn"])
+    aws.until(task, "STOPPED")
+    put(cluster=name, capacityProviders=["FARGATE"], defaultCapacityProviderStrategy=[])
+    assert told() == (["FARGATE"], [])
 
 
 def test_client_token_starts_a_task_once(aws, cluster):
@@ -382,6 +755,25 @@ def test_rule_runs_a_task(aws, cluster):
     assert {"key": "a", "value": "b"} in task["tags"]
 
 
+def test_parameters_of_a_rule_reach_the_task(aws):
+    cluster = aws.cluster(capacityProviders=["FARGATE_SPOT"])
+    definition = aws.definition("true", tags=[{"key": "team", "value": "x"}])
+    queue, source = aws.watch(definition), unique("source")
+    aws.rule_to(cluster["clusterArn"], {"source": [source]}, RoleArn=ROLE, EcsParameters={
+        "TaskDefinitionArn": definition["taskDefinitionArn"], "TaskCount": 1, "NetworkConfiguration": RULE_NETWORK,
+        "CapacityProviderStrategy": [{"capacityProvider": "FARGATE_SPOT", "weight": 1, "base": 0}],
+        "PlatformVersion": "1.3.0", "EnableExecuteCommand": True, "EnableECSManagedTags": True,
+        "PropagateTags": "TASK_DEFINITION"})
+    aws.events.put_events(Entries=[{"Source": source, "DetailType": "T", "Detail": "{}"}])
+    last = queue.task_events()[-1]
+    assert (last["capacityProviderName"], last["launchType"]) == ("FARGATE_SPOT", "FARGATE")
+    assert (last["platformVersion"], last["enableExecuteCommand"]) == ("1.3.0", True)
+    (task,) = aws.ecs.describe_tasks(
+        cluster=cluster["clusterArn"], tasks=[last["taskArn"]], include=["TAGS"])["tasks"]
+    assert task["tags"] == [{"key": "team", "value": "x"},
+                            {"key": "aws:ecs:clusterName", "value": cluster["clusterName"]}]
+
+
 def test_started_by_is_cut_to_36_characters(aws, cluster):
     definition = aws.definition("true")
     queue, source = aws.watch(definition), unique("source")
@@ -389,7 +781,7 @@ def test_started_by_is_cut_to_36_characters(aws, cluster):
     aws.events.put_rule(Name=name, EventPattern=json.dumps({"source": [source]}))
     aws.events.put_targets(Rule=name, Targets=[{"Id": "main", "Arn": cluster["clusterArn"], "RoleArn": ROLE,
                            "EcsParameters": {"TaskDefinitionArn": definition["taskDefinitionArn"],
-                                             "NetworkConfiguration": RULE_NETWORK}}])
+                                             "LaunchType": "FARGATE", "NetworkConfiguration": RULE_NETWORK}}])
     aws.events.put_events(Entries=[{"Source": source, "DetailType": "T", "Detail": "{}"}])
     started_by = queue.task_events()[-1]["startedBy"]
     assert started_by == "events-rule/cronplane_platform_a-nam"
@@ -681,6 +1073,48 @@ def test_email_subscription_is_pending_too(aws):
     assert aws.sns.get_topic_attributes(TopicArn=topic)["Attributes"]["SubscriptionsPending"] == "1"
 
 
+def test_queue_is_subscribed_at_once(aws):
+    topic, queue = aws.sns.create_topic(Name=unique("topic"))["TopicArn"], aws.queue()
+    arn = aws.sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=queue.arn)["SubscriptionArn"]
+    assert arn.startswith(f"{topic}:")
+    (subscription,) = aws.sns.list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"]
+    assert subscription["SubscriptionArn"] == arn
+    source = unique("source")
+    aws.rule_to(topic, {"source": [source]}, InputTransformer={"InputTemplate": '{"told": "you"}'})
+    aws.events.put_events(Entries=[{"Source": source, "DetailType": "T", "Detail": "{}"}])
+    envelope = queue.event()
+    assert (envelope["Type"], envelope["TopicArn"]) == ("Notification", topic)
+    assert json.loads(envelope["Message"]) == {"told": "you"}
+    aws.sns.set_subscription_attributes(
+        SubscriptionArn=arn, AttributeName="RawMessageDelivery", AttributeValue="true")
+    aws.sns.publish(TopicArn=topic, Message="plain")
+    assert queue.next()[0] == "plain"
+
+
+def test_function_is_subscribed_at_once(aws):
+    upload_function(aws.s3)
+    name = unique("function")
+    function = getattr(aws, "lambda").create_function(
+        FunctionName=name, Runtime="provided.al2023", Handler="told", Role=ROLE,
+        Code={"S3Bucket": "code", "S3Key": "function.zip"})["FunctionArn"]
+    topic = aws.sns.create_topic(Name=unique("topic"))["TopicArn"]
+    arn = aws.sns.subscribe(TopicArn=topic, Protocol="lambda", Endpoint=function)["SubscriptionArn"]
+    aws.sns.publish(TopicArn=topic, Message="wake up")
+
+    def invoked():
+        group = f"/aws/lambda/{name}"
+        try:
+            messages = [event["message"] for event in aws.logs.filter_log_events(logGroupName=group)["events"]]
+        except ClientError:  # it has no log before its first invocation
+            return None
+        return [message for message in messages if message.startswith("invoked told ")]
+
+    (message,) = eventually(invoked)
+    (record,) = json.loads(message.removeprefix("invoked told "))["Records"]
+    assert (record["EventSource"], record["EventSubscriptionArn"]) == ("aws:sns", arn)
+    assert (record["Sns"]["TopicArn"], record["Sns"]["Message"]) == (topic, "wake up")
+
+
 def test_tags_of_an_unknown_topic(aws):
     refused(aws.sns.list_tags_for_resource, "ResourceNotFound", ResourceArn=f"arn:aws:sns:{REGION}:{ACCOUNT}:nowhere")
 
@@ -693,7 +1127,7 @@ api = "http://" + os.environ["AWS_LAMBDA_RUNTIME_API"] + "/2018-06-01/runtime/in
 while True:
     with urllib.request.urlopen(api + "next") as request:
         event, id = json.load(request), request.headers["Lambda-Runtime-Aws-Request-Id"]
-    print("invoked", os.environ["_HANDLER"], flush=True)
+    print("invoked", os.environ["_HANDLER"], json.dumps(event), flush=True)
     if os.environ["_HANDLER"] == "events":
         failed = [r["messageId"] for r in event["Records"] if "poison" in r["body"]]
         answer = {{"batchItemFailures": [{{"itemIdentifier": id_}} for id_ in failed]}}
