@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use cronplane::domain::job::{Job, Phase, ResourceKind, ResourceState};
+use cronplane::error::Error;
 
-use super::{ROLE_DELAY, names};
-use crate::cloud::{Cloud, Effect, Standing, TargetRefusal};
+use super::{ROLE_DELAY, all_names, names};
+use crate::cloud::{Call, Cloud, Standing, TargetRefusal, Trouble};
 use crate::job::{BASE, create, delete, moment, short_moment, stored, sweep_for_an_hour};
 
 /// A role that was made a moment ago is refused for a while.
@@ -91,10 +92,28 @@ fn outcome(cloud: &Cloud, job: Option<Job>) -> (Option<Job>, BTreeMap<String, St
     (job, cloud.resources())
 }
 
-/// Every call of a create fails once, before and after it has its effect. The calls are counted,
-/// not listed: what a later create calls is in it.
+/// What hinders a job is told in it, unless it is the table that could not be written.
+#[track_caller]
+fn assert_told(job: Option<&Job>, call: &Call, trouble: Trouble) {
+    if let Some(job) = job
+        && !call.operation.starts_with("dynamodb:")
+        && job.phase != Phase::Ready
+    {
+        let reason = job.reason.as_deref().unwrap_or_default();
+        let told = match trouble {
+            Trouble::LostBefore | Trouble::LostAfter => "no answer",
+            Trouble::Throttled => "Rate exceeded",
+            Trouble::Broken => "Service Unavailable",
+            Trouble::Denied => "not authorized",
+        };
+        assert!(reason.contains(told), "{call:?} {trouble:?}: {reason}");
+    }
+}
+
+/// Each call of a create in turn is lost before and after its effect, throttled, answered with a
+/// fault, and denied. The calls are counted, not listed: what a later create calls is in it.
 #[tokio::test]
-async fn whatever_call_of_a_create_is_lost_it_ends_the_same() {
+async fn whatever_becomes_of_a_call_of_a_create_it_ends_the_same() {
     let clean = Cloud::default();
     let app = clean.app();
     create(&app, moment(0)).await.unwrap();
@@ -102,30 +121,32 @@ async fn whatever_call_of_a_create_is_lost_it_ends_the_same() {
     let wanted = outcome(&clean, stored(&app).await);
     assert!(calls.len() > 20, "{calls:?}");
 
-    for effect in [Effect::None, Effect::Done] {
+    for trouble in Trouble::ALL {
         for (number, call) in calls.iter().enumerate() {
             let cloud = Cloud::default();
             let app = cloud.app();
-            cloud.lose(number, effect);
+            cloud.trouble(number, trouble);
             let answer = create(&app, short_moment(0)).await;
             assert!(cloud.has_failed());
-            if stored(&app).await.is_none() {
+            let job = stored(&app).await;
+            assert_told(job.as_ref(), call, trouble);
+            if job.is_none() {
                 assert_eq!(call.operation, "dynamodb:PutItem");
                 assert!(answer.is_err());
                 assert_eq!(names(&cloud), BTreeSet::new());
                 create(&app, moment(0)).await.unwrap();
             }
             sweep_for_an_hour(&app, 0).await;
-            assert_eq!(outcome(&cloud, stored(&app).await), wanted, "{call:?} {effect:?}");
+            assert_eq!(outcome(&cloud, stored(&app).await), wanted, "{call:?} {trouble:?}");
             let state = cloud.state();
-            assert_eq!(state.ecs.task_definitions.len(), 1, "{call:?} {effect:?}");
-            assert_eq!(state.sns.asked_to_confirm.len(), 1, "{call:?} {effect:?}");
+            assert_eq!(state.ecs.task_definitions.len(), 1, "{call:?} {trouble:?}");
+            assert_eq!(state.sns.asked_to_confirm.len(), 1, "{call:?} {trouble:?}");
         }
     }
 }
 
 #[tokio::test]
-async fn whatever_call_of_a_deletion_is_lost_it_ends_the_same() {
+async fn whatever_becomes_of_a_call_of_a_deletion_it_ends_the_same() {
     let clean = Cloud::default();
     let app = clean.app();
     create(&app, moment(0)).await.unwrap();
@@ -135,20 +156,94 @@ async fn whatever_call_of_a_deletion_is_lost_it_ends_the_same() {
     let wanted = outcome(&clean, None);
     assert!(calls.len() > 15, "{calls:?}");
 
-    for effect in [Effect::None, Effect::Done] {
+    for trouble in Trouble::ALL {
         for (number, call) in calls.iter().enumerate() {
             let cloud = Cloud::default();
             let app = cloud.app();
             create(&app, moment(0)).await.unwrap();
-            cloud.lose(number, effect);
+            cloud.trouble(number, trouble);
             let answer = delete(&app, short_moment(10)).await;
             assert!(cloud.has_failed());
-            if stored(&app).await.is_some_and(|job| job.deletion.is_none()) {
+            let job = stored(&app).await;
+            if job.as_ref().is_some_and(|job| job.deletion.is_none()) {
                 assert!(answer.is_err(), "{call:?}");
                 delete(&app, moment(20)).await.unwrap();
+            } else {
+                assert_told(job.as_ref(), call, trouble);
             }
             sweep_for_an_hour(&app, 20).await;
-            assert_eq!(outcome(&cloud, stored(&app).await), wanted, "{call:?} {effect:?}");
+            assert_eq!(outcome(&cloud, stored(&app).await), wanted, "{call:?} {trouble:?}");
         }
     }
+}
+
+/// Two at the same instant, of which only one has the lease: everything is made once.
+#[tokio::test]
+async fn two_reconciles_at_the_same_instant_make_everything_once() {
+    for trouble in [None].into_iter().chain(Trouble::ALL.map(Some)) {
+        // Not made yet, and with something left to do for the sweeper.
+        let cloud = Cloud::default();
+        let app = cloud.app();
+        cloud.fail("iam:CreateRole", 1, "ServiceFailure", "later");
+        let job = create(&app, short_moment(0)).await.unwrap().job;
+        assert_eq!(job.phase, Phase::Provisioning);
+        if let Some(trouble) = trouble {
+            cloud.trouble(12, trouble);
+        }
+        let (first, second) = tokio::join!(app.sweep(moment(31)), app.sweep(moment(31)));
+        // One that finds the other at it has nothing to do, and neither fails for it.
+        let failures = [first, second].map(|swept| swept.map_or(1, |swept| swept.failures));
+        assert!(trouble.is_some() || failures == [0, 0], "{failures:?}");
+        sweep_for_an_hour(&app, 100).await;
+        let job = stored(&app).await.unwrap();
+        assert_eq!((job.phase, job.reason), (Phase::Ready, None), "{trouble:?}");
+        assert_eq!(names(&cloud), all_names(), "{trouble:?}");
+        let state = cloud.state();
+        assert_eq!(state.ecs.task_definitions.len(), 1, "{trouble:?}");
+        assert_eq!(state.sns.asked_to_confirm.len(), 1, "{trouble:?}");
+    }
+}
+
+/// A create and a deletion of the same name at the same time: in the end the job is there whole, or
+/// nothing of it is.
+#[tokio::test]
+async fn a_create_and_a_deletion_in_a_race_end_as_one_of_the_two() {
+    let mut ended = BTreeSet::new();
+    for wait in 0..24_u32 {
+        let cloud = Cloud::default();
+        let app = cloud.app();
+        let deletion = async {
+            // So many turns behind the create: somewhere between its first call and its last.
+            for _ in 0..wait / 2 {
+                tokio::task::yield_now().await;
+            }
+            delete(&app, moment(1)).await
+        };
+        // Whoever is first by a call: now the one, now the other.
+        let creation = create(&app, moment(0));
+        let (created, deleted) = if wait % 2 == 0 {
+            tokio::join!(creation, deletion)
+        } else {
+            let (deleted, created) = tokio::join!(biased; deletion, creation);
+            (created, deleted)
+        };
+        sweep_for_an_hour(&app, 10).await;
+        let job = stored(&app).await;
+        match (&job, &deleted) {
+            // It came before there was anything to delete.
+            (Some(job), Err(Error::NotFound(_))) => {
+                assert_eq!(job.phase, Phase::Ready, "{wait}");
+                assert!(created.is_ok(), "{wait}");
+                assert_eq!(names(&cloud), all_names(), "{wait}");
+            }
+            (None, Ok(_)) => {
+                let log_group = "log group /cronplane/cronplane/platform/nightly-report";
+                let left = names(&cloud);
+                assert!(left.iter().all(|name| name == log_group), "{wait}: {left:?}");
+            }
+            other => panic!("{wait}: {other:?}"),
+        }
+        ended.insert(job.is_some());
+    }
+    assert_eq!(ended.len(), 2, "the race was never tried both ways");
 }

@@ -8,7 +8,9 @@ use cronplane::error::Error;
 use serde_json::{Value, json};
 
 use super::{ROLE_DELAY, all_names, names, our_tags};
-use crate::cloud::{Cloud, Cluster, Effect, Standing, Tags, TargetRefusal, arn, deployment};
+use crate::cloud::{
+    Cloud, Cluster, Effect, Standing, Tags, TargetRefusal, Trouble, arn, deployment,
+};
 use crate::job::{
     BASE, ROLE_BASE, create, definition, delete, key, moment, patch, put, short_moment, stored,
     sweep_for_an_hour, team,
@@ -556,8 +558,9 @@ async fn made(definition: &Value) -> (Cloud, App) {
     (cloud, app)
 }
 
-/// Every call of an update fails once, before and after it has its effect.
-async fn whatever_call_is_lost_it_ends_the_same(before: Value, change: Value) {
+/// Each call of an update in turn is lost before and after its effect, throttled, answered with a
+/// fault, and denied.
+async fn whatever_becomes_of_a_call_it_ends_the_same(before: Value, change: Value) {
     let (clean, app) = made(&before).await;
     patch(&app, change.clone(), moment(10)).await.unwrap();
     let calls = clean.take_calls();
@@ -565,10 +568,10 @@ async fn whatever_call_is_lost_it_ends_the_same(before: Value, change: Value) {
     assert_eq!(wanted.0.as_ref().unwrap().phase, Phase::Ready);
     assert!(calls.len() > 5, "{calls:?}");
 
-    for effect in [Effect::None, Effect::Done] {
+    for trouble in Trouble::ALL {
         for (number, call) in calls.iter().enumerate() {
             let (cloud, app) = made(&before).await;
-            cloud.lose(number, effect);
+            cloud.trouble(number, trouble);
             let answer = patch(&app, change.clone(), short_moment(10)).await;
             assert!(cloud.has_failed());
             if stored(&app).await.unwrap().generation == 1 {
@@ -576,7 +579,7 @@ async fn whatever_call_is_lost_it_ends_the_same(before: Value, change: Value) {
                 patch(&app, change.clone(), moment(10)).await.unwrap();
             }
             sweep_for_an_hour(&app, 10).await;
-            assert_eq!(outcome(&cloud, stored(&app).await), wanted, "{call:?} {effect:?}");
+            assert_eq!(outcome(&cloud, stored(&app).await), wanted, "{call:?} {trouble:?}");
         }
     }
 }
@@ -584,26 +587,26 @@ async fn whatever_call_is_lost_it_ends_the_same(before: Value, change: Value) {
 #[tokio::test]
 async fn whatever_call_of_an_update_is_lost_it_ends_the_same() {
     let (before, change) = thoroughly_changed();
-    whatever_call_is_lost_it_ends_the_same(before, change).await;
+    whatever_becomes_of_a_call_it_ends_the_same(before, change).await;
 }
 
 #[tokio::test]
 async fn whatever_call_of_a_move_to_a_named_cluster_is_lost_it_ends_the_same() {
     let change = json!({"cluster": "shared"});
-    whatever_call_is_lost_it_ends_the_same(definition(), change).await;
+    whatever_becomes_of_a_call_it_ends_the_same(definition(), change).await;
 }
 
 #[tokio::test]
 async fn whatever_call_of_a_move_to_the_own_cluster_is_lost_it_ends_the_same() {
     let mut before = definition();
     before["cluster"] = json!("shared");
-    whatever_call_is_lost_it_ends_the_same(before, json!({"cluster": null})).await;
+    whatever_becomes_of_a_call_it_ends_the_same(before, json!({"cluster": null})).await;
 }
 
 #[tokio::test]
 async fn whatever_call_of_a_new_schedule_is_lost_it_ends_the_same() {
     let change = json!({"schedule": "rate(2 days)", "enabled": false});
-    whatever_call_is_lost_it_ends_the_same(definition(), change).await;
+    whatever_becomes_of_a_call_it_ends_the_same(definition(), change).await;
 }
 
 /// Whatever came of a change before its answer was lost: taken back, nothing of it is left.
