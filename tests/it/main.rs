@@ -11,6 +11,7 @@ mod dry_run;
 mod job;
 mod task;
 
+mod examples;
 mod failure_rule;
 mod history;
 mod http;
