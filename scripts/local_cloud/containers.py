@@ -8,6 +8,7 @@ limits of cpu and memory, EFS's encryption, IAM and POSIX users, and who may rea
 """
 
 import json
+import math
 import os
 import pathlib
 import shutil
@@ -24,8 +25,6 @@ from .mending import mend
 # The task, and its definition, whose containers this thread starts.
 _starting = threading.local()
 
-# Seconds in which a dependency has to come about, where it has no `startTimeout`: Fargate's default.
-_START_TIMEOUT = 180
 _EXITED = ("exited", "stopped", "dead", "removing")
 
 
@@ -69,15 +68,15 @@ def dependencies_are_awaited(original, client, definition, run_kwargs, **options
 
 
 def _await(client, name, awaited, condition):
-    """Waits until a container is as another one needs it. What ECS says when it never will be is nowhere
-    written; that the task stops without having started is."""
+    """Waits until a container is as another one needs it: for as long as its `startTimeout` says, or for ever.
+    How the task is told of then is nowhere written, but that it stops without having started."""
     task = _starting.task
     (index,) = [n for n, container in enumerate(task["containers"]) if container["name"] == awaited]
-    definition = _starting.definition["containerDefinitions"][index]
-    end = time.monotonic() + definition.get("startTimeout", _START_TIMEOUT)
+    patience = _starting.definition["containerDefinitions"][index].get("startTimeout", math.inf)
+    end = time.monotonic() + patience
     while not _has_come_about(client, task, index, name, condition):
         if time.monotonic() > end:
-            raise RuntimeError(f"{name} depends on {awaited}, which did not become {condition} in time")
+            raise RuntimeError(f"{name} depends on {awaited}, which was not {condition} within {patience} s")
         if not ecs._task_is_active(task["taskArn"], task):
             raise RuntimeError("the task was stopped")
         time.sleep(0.1)
@@ -95,9 +94,9 @@ def _has_come_about(client, task, index, name, condition):
         if exited and container.wait()["StatusCode"] != 0:
             raise RuntimeError(f"{name} depends on {record['name']}, which did not exit successfully")
         return exited
-    if record["healthStatus"] == "UNHEALTHY" or exited:
-        raise RuntimeError(f"{name} depends on {record['name']}, which is not healthy")
-    return record["healthStatus"] == "HEALTHY"
+    if exited:
+        raise RuntimeError(f"{name} depends on {record['name']}, which ended before it was healthy")
+    return record["healthStatus"] == "HEALTHY"  # one that is UNHEALTHY can still become so
 
 
 @mend(ecs, "_attach_started_container")

@@ -2,7 +2,8 @@
 
 Not modelled, and so not tested here: capacity (a RunTask that answers with `failures`), how a strategy
 spreads tasks over its providers, Spot interruptions, ECS Exec, a role that ECS cannot assume yet. A task
-cannot call the local cloud: that listens on 127.0.0.1 only.
+cannot call the local cloud: that listens on 127.0.0.1 only. Podman can mix what a container writes to its two
+outputs at one moment within a line.
 """
 
 import copy
@@ -231,15 +232,7 @@ def stop_takes_its_time(_original, task_arn, task, reason, stop_code, exit_code=
 def _finish_stop(task_arn, task, stop_code, containers, account, region):
     with request_scope(account, region):
         definition = ecs._task_defs.get(ecs._resolve_td_key(task["taskDefinitionArn"])) or {}
-        timeouts = {c["name"]: c.get("stopTimeout", 30) for c in definition.get("containerDefinitions", [])}
-        stoppers = [
-            threading.Thread(target=_stop_container, args=(docker_id, container, timeouts.get(container["name"], 30)))
-            for docker_id, container in containers if container.get("exitCode") is None
-        ]
-        for stopper in stoppers:
-            stopper.start()
-        for stopper in stoppers:
-            stopper.join()
+        _stop_containers(containers, definition.get("containerDefinitions", []))
         if containers:
             task["executionStoppedAt"] = ecs._iso()
         forget_volumes(task_arn)
@@ -264,6 +257,28 @@ def _finish_stop(task_arn, task, stop_code, containers, account, region):
         ecs._refresh_service_state(cluster, task.get("group", ""))
         if stop_code in ("EssentialContainerExited", "TaskFailedToStart"):
             ecs._record_service_task_failure(task)
+
+
+def _stop_containers(containers, definitions):
+    """All at once, but each one only when those that depend on it have ended: dependencies are reversed for
+    the shutdown (API reference, "ContainerDependency")."""
+    definitions = {definition["name"]: definition for definition in definitions}
+    ended = {container["name"]: threading.Event() for _docker_id, container in containers}
+
+    def stop(docker_id, container):
+        name = container["name"]
+        for other, event in ended.items():
+            if name in [one["containerName"] for one in definitions[other].get("dependsOn", [])]:
+                event.wait()
+        if container.get("exitCode") is None:
+            _stop_container(docker_id, container, definitions[name].get("stopTimeout", 30))
+        ended[name].set()
+
+    stoppers = [threading.Thread(target=stop, args=one) for one in containers]
+    for stopper in stoppers:
+        stopper.start()
+    for stopper in stoppers:
+        stopper.join()
 
 
 def _stop_container(docker_id, container, timeout):

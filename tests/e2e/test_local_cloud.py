@@ -276,6 +276,19 @@ def test_sidecar_is_stopped_with_the_essential_container(aws, cluster):
     assert (aws.log_lines(task), aws.log_lines(task, "sidecar")) == (["working"], ["started", "ending"])
 
 
+def test_container_is_stopped_after_those_that_depend_on_it(aws, cluster):
+    script = "trap 'sleep {}; date +%s; exit 0' TERM; touch /tmp/up; sleep 60 & wait"
+    proxy = aws.container("proxy", "sh", "-c", script.format(0), essential=False)
+    task = aws.run(cluster, aws.definition("sh", "-c", script.format(2), stopTimeout=10, sidecars=[proxy],
+                                           dependsOn=[{"containerName": "proxy", "condition": "START"}]))
+    aws.until(task, "RUNNING")
+    time.sleep(1)  # the traps are set
+    aws.ecs.stop_task(cluster=cluster["clusterName"], task=task["taskArn"])
+    stopped = aws.until(task, "STOPPED")
+    assert [container["exitCode"] for container in stopped["containers"]] == [0, 0]
+    assert int(aws.log_lines(task, "proxy")[0]) >= int(aws.log_lines(task)[0])
+
+
 def test_task_goes_on_when_a_sidecar_ends_and_tells_so(aws, cluster):
     sidecar = aws.container("sidecar", "sh", "-c", "exit 3", essential=False)
     definition = aws.definition("sleep", "3", sidecars=[sidecar])
@@ -315,7 +328,8 @@ def test_container_starts_when_those_it_depends_on_are_as_it_needs_them(aws, clu
 
 @pytest.mark.parametrize(("dependency", "command", "more"), [
     ("SUCCESS", ["false"], {}),
-    ("HEALTHY", ["sleep", "60"], {"healthCheck": {"command": ["CMD", "false"], "interval": 1, "retries": 2}}),
+    ("HEALTHY", ["false"], {"healthCheck": {"command": ["CMD", "false"]}}),
+    ("HEALTHY", ["sleep", "60"], {"startTimeout": 2, "healthCheck": {"command": ["CMD", "false"], "interval": 1}}),
     ("COMPLETE", ["sleep", "60"], {"startTimeout": 2}),
 ])
 def test_container_whose_dependency_fails_never_starts(aws, cluster, dependency, command, more):
@@ -326,7 +340,7 @@ def test_container_whose_dependency_fails_never_starts(aws, cluster, dependency,
     assert task["stopCode"] == "TaskFailedToStart"
     by_name = {container["name"]: container for container in task["containers"]}
     assert "depends on first" in by_name["main"]["reason"] and "exitCode" not in by_name["main"]
-    assert by_name["first"]["exitCode"] == (1 if dependency == "SUCCESS" else 137)
+    assert by_name["first"]["exitCode"] == (1 if command == ["false"] else 137)
 
 
 @pytest.mark.parametrize(("name", "condition", "essential"), [
@@ -353,15 +367,21 @@ def test_health_is_told_and_ends_nothing(aws, cluster):
     assert (stopped["stopCode"], stopped["containers"][0]["exitCode"]) == ("EssentialContainerExited", 0)
 
 
-def test_container_has_its_directory_user_labels_and_read_only_root(aws, cluster):
-    definition = aws.definition("sh", "-c", "pwd; id -u; touch /file || echo read-only", workingDirectory="/tmp",
-                                user="65534", readonlyRootFilesystem=True, dockerLabels={"a": "b"})
-    task = aws.until(aws.run(cluster, definition), "STOPPED")
-    assert {"/tmp", "65534", "read-only"} <= set(aws.log_lines(task))
+def test_container_has_its_directory_user_and_labels(aws, cluster):
     import docker
 
-    id_ = task["containers"][0]["runtimeId"]
-    assert docker.from_env().containers.get(id_).labels["a"] == "b"
+    definition = aws.definition("sh", "-c", "pwd; id -u", workingDirectory="/tmp", user="65534",
+                                dockerLabels={"a": "b"})
+    task = aws.until(aws.run(cluster, definition), "STOPPED")
+    assert aws.log_lines(task) == ["/tmp", "65534"]
+    assert docker.from_env().containers.get(task["containers"][0]["runtimeId"]).labels["a"] == "b"
+
+
+@pytest.mark.parametrize(("read_only", "line"), [(True, "refused"), (False, "written")])
+def test_root_file_system_is_read_only_where_it_is_asked_for(aws, cluster, read_only, line):
+    definition = aws.definition("sh", "-c", "touch /file 2>/dev/null && echo written || echo refused",
+                                readonlyRootFilesystem=read_only)
+    assert aws.log_lines(aws.until(aws.run(cluster, definition), "STOPPED")) == [line]
 
 
 def test_arm64_runs_on_what_there_is(aws, cluster):
@@ -421,12 +441,12 @@ def test_volume_is_shared_by_the_containers_of_a_task(aws, cloud, cluster):
     writer = aws.container("writer", "sh", "-c", "echo written > /scratch/file", essential=False,
                            mountPoints=mount(False))
     definition = aws.definition(
-        "sh", "-c", "cat /scratch/file; echo more > /scratch/file || echo refused", sidecars=[writer],
+        "sh", "-c", "cat /scratch/file; (echo more > /scratch/file) 2>/dev/null || echo refused", sidecars=[writer],
         mountPoints=mount(True), dependsOn=[{"containerName": "writer", "condition": "SUCCESS"}],
         task={"volumes": [{"name": "scratch"}]})
     for _ in range(2):  # the second one's volume is its own
         task = aws.until(aws.run(cluster, definition), "STOPPED")
-        assert {"written", "refused"} <= set(aws.log_lines(task))
+        assert aws.log_lines(task) == ["written", "refused"]
     assert not list((cloud.state / "volumes/tasks").iterdir())
 
 
