@@ -33,7 +33,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "dist" / "cronplane.zip"
 CODE_URI = "CodeUri: dist/cronplane.zip"
 BUCKET = "cronplane-packages"
-REGION = "us-east-1"
+ACCOUNT, REGION = "000000000000", "us-east-1"
 INBOX_LOG = "inbox.log"
 
 
@@ -160,6 +160,10 @@ class Stack:
                     "DefaultSubnets": self.subnet(),
                     "DefaultPublicIp": "ENABLED",
                     "PublicUrl": self.url,
+                    # Whatever is made in the local cloud is there to be tried.
+                    "PassableRoles": f"arn:aws:iam::{ACCOUNT}:role/*",
+                    "ReadableSecrets": f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:*,"
+                                       f"arn:aws:ssm:{REGION}:{ACCOUNT}:parameter/*",
                 }.items()],
         }
         try:

@@ -25,6 +25,7 @@ import demo  # noqa: E402
 import local_stack  # noqa: E402
 import sns_inbox  # noqa: E402
 
+ACCOUNT, REGION = local_stack.ACCOUNT, local_stack.REGION
 STACK = "e2e"
 TEAM = "platform"
 EVERY_MINUTE = "cron(* * * * ? *)"
@@ -565,7 +566,8 @@ def test_a_name_is_taken_once(stack, posted):
 
 @pytest.mark.parametrize("example", sorted((ROOT / "examples").glob("*.json")), ids=lambda file: file.stem)
 def test_the_examples_are_accepted(stack, example):
-    job = json.loads(example.read_text())
+    text = example.read_text().replace("111122223333", ACCOUNT).replace("eu-west-1", REGION)
+    job = json.loads(text)
     if "cluster" in job:
         stack.aws("ecs").create_cluster(clusterName=job["cluster"])
     status, _, answer = stack.call("POST", "/v1/teams/examples/jobs", job)
