@@ -84,7 +84,7 @@ async fn every_request(cloud: &Cloud, app: &App) {
     let wanted = RunsWanted { limit: 10, ..RunsWanted::default() };
     app.run_list(&key(), wanted).await.unwrap();
     let run = RunId::parse("20261123T140000-0a").unwrap();
-    let wanted = LogsWanted { tail: true, limit: 10, cursor: None };
+    let wanted = LogsWanted { container: None, tail: true, limit: 10, cursor: None };
     app.run_logs(&key(), &run, wanted).await.unwrap();
     every_start(cloud, app).await;
     cloud.state().ecs.tasks.push(task::running(BASE, "0a"));

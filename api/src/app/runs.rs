@@ -50,6 +50,8 @@ pub struct RunsWanted {
 /// Which lines a request wants.
 #[derive(Debug)]
 pub struct LogsWanted {
+    /// By its name; the main one if none is named.
+    pub container: Option<String>,
     /// From the end instead of from the beginning.
     pub tail: bool,
     pub limit: i32,
@@ -118,17 +120,18 @@ impl App {
         Ok(self.run_view(key, run))
     }
 
-    /// Lines of the run's main container, and the cursor of the next ones: `None` once the run has
+    /// Lines of one of the run's containers, and the cursor of the next ones: `None` once the run has
     /// ended and its last line was told.
     ///
-    /// Errors: `NotFound`; `Invalid` for a cursor of another list.
+    /// Errors: `NotFound`, also of the container; `Invalid` for a cursor of another list.
     pub async fn run_logs(
         &self,
         key: &JobKey,
         id: &RunId,
         wanted: LogsWanted,
     ) -> Result<(Vec<LogLine>, Option<String>)> {
-        let list = format!("logs/{key}/{id}");
+        let container = wanted.container.as_deref().unwrap_or(MAIN_CONTAINER);
+        let list = format!("logs/{key}/{id}/{container}");
         let position = match wanted.cursor {
             Some(cursor) => match checked_cursor(&list, &cursor, |_| true)?.as_str() {
                 "" => LogPosition::Start,
@@ -138,10 +141,15 @@ impl App {
             None => LogPosition::Start,
         };
         let run = self.run_get(key, id).await?.run;
+        // Which there are is known once there is a task.
+        if !run.containers.is_empty() && run.containers.iter().all(|one| one.name != container) {
+            return Err(Error::NotFound(format!("container `{container}` of run `{id}`")));
+        }
         let group = Names::of(&self.deployment, key).log_group;
         let page = match &run.task_arn {
             Some(arn) => {
-                match self.fleet.logs(&group, &stream(arn), &position, wanted.limit).await {
+                let stream = stream(container, arn);
+                match self.fleet.logs(&group, &stream, &position, wanted.limit).await {
                     Err(Error::NotFound(_)) => return Err(bad_cursor()),
                     page => page?,
                 }
@@ -161,15 +169,15 @@ impl App {
     pub(super) fn run_view(&self, key: &JobKey, run: Run) -> RunView {
         let group = Names::of(&self.deployment, key).log_group;
         let console_url = match &run.task_arn {
-            Some(arn) => log_stream_url(&self.deployment, &group, &stream(arn)),
+            Some(arn) => log_stream_url(&self.deployment, &group, &stream(MAIN_CONTAINER, arn)),
             None => log_group_url(&self.deployment, &group),
         };
         RunView { job: key.clone(), run, console_url }
     }
 }
 
-/// The log stream of a task's main container. Source: Amazon ECS Developer Guide, "Send Amazon ECS
+/// The log stream of a container of a task. Source: Amazon ECS Developer Guide, "Send Amazon ECS
 /// logs to CloudWatch": `prefix/container/task-id`.
-fn stream(task_arn: &str) -> String {
-    format!("{LOG_STREAM_PREFIX}/{MAIN_CONTAINER}/{}", task_id(task_arn))
+fn stream(container: &str, task_arn: &str) -> String {
+    format!("{LOG_STREAM_PREFIX}/{container}/{}", task_id(task_arn))
 }

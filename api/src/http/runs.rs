@@ -244,7 +244,7 @@ pub(super) async fn get(
 
 /// Read a run's log
 ///
-/// What its main container wrote, oldest first. A run that wrote nothing, or has not begun to, has
+/// What its main container wrote, or the one that is named, oldest first. A run that wrote nothing, or has not begun to, has
 /// no lines.
 #[utoipa::path(
     get,
@@ -253,6 +253,8 @@ pub(super) async fn get(
     tag = "runs",
     params(
         RunParams,
+        ("container" = Option<String>, Query, description = "A sidecar; left out, the main container",
+         example = "proxy"),
         ("limit" = Option<i32>, Query, description = "Lines a page, 1 to 10000; 1000 if left out",
          minimum = 1, maximum = 10000),
         ("cursor" = Option<String>, Query, description = "The `next` of the page before"),
@@ -266,6 +268,7 @@ pub(super) async fn logs(
     RunPath(key, id): RunPath,
     mut params: Params,
 ) -> Result<Json<LogList>, Problem> {
+    let container = params.text("container");
     let limit = params.count("limit", LINES_MAX);
     let cursor = params.text("cursor");
     let tail = params.count("tail", LINES_MAX);
@@ -274,8 +277,12 @@ pub(super) async fn logs(
         params.wrong("tail", ViolationCode::NotAllowed, detail);
     }
     params.finish()?;
-    let wanted =
-        LogsWanted { tail: tail.is_some(), limit: tail.or(limit).unwrap_or(LINES_DEFAULT), cursor };
+    let wanted = LogsWanted {
+        container,
+        tail: tail.is_some(),
+        limit: tail.or(limit).unwrap_or(LINES_DEFAULT),
+        cursor,
+    };
     let (lines, next) = api.app.run_logs(&key, &id, wanted).await?;
     let items = lines
         .into_iter()

@@ -8,9 +8,13 @@ use crate::task::state;
 
 /// Gives the stream of the run `id` these lines, one a second.
 fn write_lines(api: &Api, id: &str, lines: impl Iterator<Item = String>) {
+    write_lines_of(api, "main", id, lines);
+}
+
+fn write_lines_of(api: &Api, container: &str, id: &str, lines: impl Iterator<Item = String>) {
     let mut state = api.cloud.state();
     let group = state.logs.groups.values_mut().next().unwrap();
-    let stream = group.streams.entry(format!("run/main/{id}")).or_default();
+    let stream = group.streams.entry(format!("run/{container}/{id}")).or_default();
     for line in lines {
         let second = at(stream.len() as i64);
         stream.push((second.as_millisecond(), line));
@@ -154,4 +158,30 @@ async fn a_page_of_a_log_stays_far_below_what_lambda_takes() {
     let tail = api.get(&format!("{logs}?tail=600")).await;
     assert!(tail.text.len() < 5 * 1024 * 1024);
     assert_eq!(tail.of_status(200)["items"].as_array().unwrap().last(), read.last());
+}
+
+#[tokio::test]
+async fn a_sidecars_log_is_read_by_its_name() {
+    let api = Api::with_job().await;
+    let mut event = state("0a", 0, "RUNNING", 4);
+    let containers = event["detail"]["containers"].as_array_mut().unwrap();
+    let mut sidecar = containers[0].clone();
+    sidecar["name"] = json!("proxy");
+    containers.push(sidecar);
+    api.ingest(&event).await;
+    write_lines(&api, "0a", ["of main".to_owned()].into_iter());
+    write_lines_of(&api, "proxy", "0a", ["of the proxy".to_owned()].into_iter());
+    let logs = format!("{THE_JOB}/runs/20261123T140000-0a/logs");
+    for (query, wanted) in
+        [("", "of main"), ("?container=main", "of main"), ("?container=proxy", "of the proxy")]
+    {
+        let page = api.get(&format!("{logs}{query}")).await.of_status(200);
+        assert_eq!(messages(&page), [wanted], "{query}");
+    }
+    // The place in one log is none in another.
+    let page = api.get(&format!("{logs}?container=proxy")).await.of_status(200);
+    let next = page["next"].as_str().unwrap();
+    api.get(&format!("{logs}?container=proxy&cursor={next}")).await.of_status(200);
+    api.get(&format!("{logs}?cursor={next}")).await.problem(400, "bad_request");
+    api.get(&format!("{logs}?container=nobody")).await.problem(404, "not_found");
 }

@@ -400,7 +400,7 @@ async fn the_log_is_the_tasks() {
     cloud.state().ecs.run_failures.push_back(("RESOURCE:FARGATE", "later"));
     let asked = run_now(&app, moment(10)).await.unwrap();
     let logs = async |cursor| {
-        let wanted = LogsWanted { tail: false, limit: 10, cursor };
+        let wanted = LogsWanted { container: None, tail: false, limit: 10, cursor };
         app.run_logs(&key(), &asked.id, wanted).await
     };
     let (lines, next) = logs(None).await.unwrap();
@@ -423,7 +423,7 @@ async fn the_log_is_the_tasks() {
     // One that never got a task has written nothing, and is not followed.
     cloud.fail("ecs:RunTask", 1, "AccessDeniedException", "no");
     let ended = run_now(&app, moment(100)).await.unwrap();
-    let wanted = LogsWanted { tail: false, limit: 10, cursor: None };
+    let wanted = LogsWanted { container: None, tail: false, limit: 10, cursor: None };
     let (lines, next) = app.run_logs(&key(), &ended.id, wanted).await.unwrap();
     assert_eq!((lines, next), (Vec::new(), None));
 }
