@@ -791,3 +791,36 @@ async fn a_queue_and_a_function_are_subscribed() {
         .collect();
     assert_eq!(told, [("sqs", &*queue), ("lambda", &*function)]);
 }
+
+/// The largest set of secrets that is taken makes a policy that IAM takes.
+#[tokio::test]
+async fn a_role_has_room_for_the_secrets_that_are_taken() {
+    let with = |count: usize| {
+        let mut wanted = definition();
+        // A long name, as every character counts.
+        let arn =
+            |number: usize| arn("ssm", &format!("parameter/app/{}/{number:03}", "p".repeat(90)));
+        let secrets = (0..count).map(|number| (format!("S{number}"), json!(arn(number))));
+        wanted["secrets"] = Value::Object(secrets.collect());
+        let registry = "111122223333.dkr.ecr.us-west-2.amazonaws.com";
+        let images = (0..9).map(|number| json!({"name": format!("c{number}"), "image": format!("{registry}/{}-{number}:1", "r".repeat(180))}));
+        wanted["sidecars"] = images.collect();
+        wanted
+    };
+    let read = |count| JobDefinition::read(with(count), &deployment());
+    let most = (1..100).take_while(|count| read(*count).is_ok()).last().unwrap();
+    assert!(most > 10, "{most}");
+    let refused = read(most + 1).unwrap_err();
+    assert_eq!((&*refused[0].pointer, refused[0].code.as_str()), ("/secrets", "range"));
+    // Whoever names a role says himself what it may.
+    let mut named = with(most + 1);
+    named["execution_role"] = json!(EXECUTION_ROLE);
+    assert!(JobDefinition::read(named, &deployment()).is_ok());
+
+    let cloud = Cloud::default();
+    cloud.app().job_create(team(), with(most), moment(0)).await.unwrap();
+    let state = cloud.state();
+    let policy = &state.iam.roles[&format!("{ROLE_BASE}_execution")].policies["cronplane"];
+    assert!(policy.len() <= 10_240, "{}", policy.len());
+    assert!(policy.len() > 8_000, "{}", policy.len());
+}

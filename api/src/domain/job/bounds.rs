@@ -18,6 +18,10 @@ pub(super) const RETENTION_DAYS: [u32; 22] = [
 /// Amazon ECS endpoints and quotas: a task definition may have 64 KB. What Cronplane adds fits in
 /// the rest.
 pub(super) const CONTAINER_BYTES_MAX: usize = 60 * 1024;
+/// IAM User Guide, "IAM and AWS STS quotas": all inline policies of a role, without white space.
+pub(super) const POLICY_CHARACTERS_MAX: usize = 10_240;
+/// What stands in the execution role's policy besides ARNs of secrets and images, at most.
+pub(super) const POLICY_CHARACTERS_BESIDES: usize = 2_000;
 /// Amazon ECS API Reference, ContainerDefinition, `image`.
 pub(super) const IMAGE_MAX: usize = 255;
 /// EventBridge API Reference, PutRule: `Description`.

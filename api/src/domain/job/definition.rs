@@ -6,9 +6,10 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::bounds::CONTAINER_BYTES_MAX;
+use super::bounds::{CONTAINER_BYTES_MAX, POLICY_CHARACTERS_BESIDES, POLICY_CHARACTERS_MAX};
 use super::container::{ContainerSettings, HealthCheck, Sidecar};
 use super::read::read_definition;
+use super::secrets::secret_resources;
 use super::volumes::Volume;
 use crate::domain::deployment::{Deployment, Network};
 use crate::domain::fargate_size::FargateSize;
@@ -234,6 +235,18 @@ impl JobDefinition {
                         ),
                     )]);
                 }
+                let policy = definition.policy_characters(deployment);
+                if definition.execution_role.is_none() && policy > POLICY_CHARACTERS_MAX {
+                    return Err(vec![Violation::new(
+                        "/secrets",
+                        Range,
+                        format!(
+                            "the policy that lets the job's role read all of them and pull the images \
+                             would have some {policy} characters; IAM takes {POLICY_CHARACTERS_MAX}: \
+                             keep several values in one secret, or name an `execution_role`"
+                        ),
+                    )]);
+                }
                 Ok(definition)
             }
             _ => Err(violations),
@@ -330,6 +343,15 @@ impl JobDefinition {
     pub fn images(&self, deployment: &Deployment) -> Vec<String> {
         let sidecars = self.sidecars.iter().map(|one| one.image.clone());
         std::iter::once(self.image.reference(deployment)).chain(sidecars).collect()
+    }
+
+    /// About so many characters has the policy of the execution role that is made for the job: each
+    /// secret stands in it twice, once to be read and once to be decrypted.
+    fn policy_characters(&self, deployment: &Deployment) -> usize {
+        let secrets = secret_resources(self.secret_references());
+        let secrets = secrets.values().flatten().map(|arn| 2 * (arn.len() + 3));
+        let images = self.images(deployment).into_iter().map(|image| image.len() + 64);
+        POLICY_CHARACTERS_BESIDES + secrets.sum::<usize>() + images.sum::<usize>()
     }
 
     fn container_bytes(&self) -> usize {
