@@ -4,7 +4,7 @@ use aws_sdk_ecs::operation::describe_tasks::DescribeTasksOutput;
 use aws_sdk_ecs::operation::list_tasks::builders::ListTasksFluentBuilder;
 use aws_sdk_ecs::primitives::DateTime;
 use aws_sdk_ecs::types::{DesiredStatus, Task, TaskOverride};
-use jiff::Timestamp;
+use jiff::{Timestamp, Unit};
 use serde_json::{Map, Value, json};
 
 use super::Fleet;
@@ -173,10 +173,13 @@ pub(super) fn snapshot(task: &Task) -> Result<TaskSnapshot> {
     })
 }
 
+/// To the millisecond, as events tell it. ECS's API tells a time as a floating-point number, of which
+/// 14:00:00.000 can be read as 13:59:59.999999982: with another second a run would have another id.
 fn timestamp(time: Option<&DateTime>) -> Option<Timestamp> {
     let time = time?;
     let nanos = i32::try_from(time.subsec_nanos()).ok()?;
-    Timestamp::new(time.secs(), nanos).ok()
+    let exact = Timestamp::new(time.secs(), nanos).ok()?;
+    exact.round(Unit::Millisecond).ok()
 }
 
 /// The overrides in the shape in which events tell them.
@@ -216,4 +219,21 @@ fn overrides(overrides: &TaskOverride) -> Value {
         object.insert("memory".to_owned(), json!(memory));
     }
     Value::Object(object)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_the_one_that_the_event_tells() {
+        for (told, wanted) in [
+            (DateTime::from_secs_and_nanos(1_763_906_399, 999_999_982), "2025-11-23T14:00:00Z"),
+            (DateTime::from_secs_and_nanos(1_763_906_400, 42_999_982), "2025-11-23T14:00:00.043Z"),
+            (DateTime::from_secs_f64(1_763_906_400.402), "2025-11-23T14:00:00.402Z"),
+            (DateTime::from_secs(1_763_906_400), "2025-11-23T14:00:00Z"),
+        ] {
+            assert_eq!(timestamp(Some(&told)), Some(wanted.parse().unwrap()), "{told:?}");
+        }
+    }
 }
