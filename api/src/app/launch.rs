@@ -207,7 +207,7 @@ impl App {
         let Some(run) = claimed else {
             return self.run_again(key, run).await;
         };
-        // The one before may have started it, and died before he could say so.
+        // The one before may have started it, and died before saying so.
         let family = Names::of(&self.deployment, key).base;
         let started_by = started_by_request(&run.id);
         let found = match self.fleet.started(&run.cluster_arn, &family, &started_by).await {

@@ -51,6 +51,8 @@ pub(crate) struct Ecs {
     pub(crate) run_failures: VecDeque<(&'static str, &'static str)>,
     /// Every call of RunTask that started something.
     pub(crate) runs: Vec<RunTaskInput>,
+    /// What happens while the next call of RunTask with a client token is on its way.
+    pub(crate) meanwhile: Option<fn(&mut State, &str)>,
     /// ListTasks does not know yet what was started a moment ago.
     pub(crate) lists_late: bool,
     /// When tasks are created: so many seconds after the beginning of these tests' time.
@@ -385,11 +387,14 @@ fn describe_tasks(
 /// too.
 fn run_task(state: &mut State, input: &RunTaskInput) -> Result<RunTaskOutput, Refusal> {
     let invalid = |message: &str| Err(refusal("InvalidParameterException", message));
-    let cluster = state.ecs.active_cluster(input.cluster())?;
     let token = input.client_token().unwrap();
     if token.len() > 64 || !token.bytes().all(|one| (33..=126).contains(&one)) {
         return invalid("clientToken must have 1 to 64 characters");
     }
+    if let Some(meanwhile) = state.ecs.meanwhile.take() {
+        meanwhile(state, token);
+    }
+    let cluster = state.ecs.active_cluster(input.cluster())?;
     let started_by = input.started_by().unwrap();
     let is_kind = |one: u8| one.is_ascii_alphanumeric() || b"-/_".contains(&one);
     if started_by.len() > 128 || !started_by.bytes().all(is_kind) {

@@ -56,9 +56,8 @@ async fn events_in_any_order_and_number_are_the_run_that_was_asked_for() {
             assert_eq!((ended.version, ended.stopped), (9, 1));
             assert_eq!(ended.task_arn, tasks(&cloud)[0].task_arn);
             assert_eq!((&ended.launch, ended.stopped_reason.is_some()), (&None, true));
-            assert!(!is_anything_due(&cloud));
-            // From when it was asked for, not from when its task was created.
             assert_eq!(ended.started_at, Some(at(35)));
+            assert!(!is_anything_due(&cloud));
         }
     }
 }

@@ -5,6 +5,7 @@ mod faults;
 mod keys;
 mod start;
 mod stop;
+mod table;
 
 use aws_sdk_ecs::types::Task;
 use cronplane::app::{App, Moment, RunsWanted};

@@ -9,7 +9,7 @@ use serde_json::json;
 use super::{
     end_tasks, is_anything_due, run, run_now, runs, sweep_the_rest, task_definition_arn, tasks,
 };
-use crate::cloud::{Cloud, arn};
+use crate::cloud::{Cloud, State, arn};
 use crate::history::{self, with_job};
 use crate::job::{BASE, at, delete, key, moment, patch, stored};
 
@@ -218,6 +218,29 @@ async fn a_refusal_that_does_not_pass_ends_the_run() {
     let ended = run_now(&app, moment(10)).await.unwrap();
     assert_eq!(ended.status, RunStatus::FailedToStart);
     assert!(ended.stopped_reason.unwrap().contains("MISSING: no such thing"));
+}
+
+/// The revision that was asked for is deregistered, the job deleted and its cluster gone, all while
+/// RunTask is on its way.
+#[tokio::test]
+async fn a_launch_in_flight_of_a_job_that_goes_ends() {
+    let deregister = |state: &mut State, _: &str| {
+        state.ecs.task_definitions.iter_mut().for_each(|one| one.active = false);
+    };
+    let delete_cluster = |state: &mut State, _: &str| {
+        state.ecs.clusters.values_mut().for_each(|cluster| cluster.deleted = true);
+    };
+    for (meanwhile, reason) in [
+        (deregister as fn(&mut State, &str), "TaskDefinition is inactive"),
+        (delete_cluster, "Cluster not found."),
+    ] {
+        let (cloud, app) = with_job().await;
+        cloud.state().ecs.meanwhile = Some(meanwhile);
+        let ended = run_now(&app, moment(10)).await.unwrap();
+        assert_eq!(ended.status, RunStatus::FailedToStart);
+        assert!(ended.stopped_reason.unwrap().contains(reason));
+        assert!(!is_anything_due(&cloud));
+    }
 }
 
 /// After a quarter of an hour nobody wants it any more.

@@ -1,5 +1,6 @@
 //! A run is stopped: while it runs, before it has a task, and while that is being started.
 
+use aws_sdk_dynamodb::types::AttributeValue;
 use cronplane::app::{App, Stop};
 use cronplane::domain::ids::RunId;
 use cronplane::domain::run::{Run, RunStatus};
@@ -7,7 +8,7 @@ use cronplane::error::{Error, Result};
 use serde_json::{Value, json};
 
 use super::{end_tasks, is_anything_due, run, run_now, sweep_the_rest, tasks};
-use crate::cloud::{Cloud, Trouble};
+use crate::cloud::{Cloud, State, Trouble};
 use crate::history::{apply_all, with_job};
 use crate::job::{at, delete, key, moment};
 use crate::task::{self, state};
@@ -126,19 +127,35 @@ async fn a_stop_before_the_launch_is_kept_by_whoever_comes_to_it() {
     }
 }
 
-/// The stop comes between RunTask and the write of what came of it: whoever started the task stops it.
+/// The stop comes between RunTask and the write of what came of it: whoever started the task stops it,
+/// and what was not started was not for want of a task.
 #[tokio::test]
-async fn a_stop_while_the_task_is_being_started_stops_it() {
+async fn a_stop_while_the_task_is_being_started_stops_it_at_once() {
+    // What the other function writes that was asked to stop the run.
+    let mark = |state: &mut State, id: &str| {
+        let text = |text: &str| AttributeValue::S(text.to_owned());
+        let stop = [("reason", text("enough")), ("at", text("2026-11-23T14:00:11Z"))];
+        let stop = stop.map(|(name, value)| (name.to_owned(), value));
+        let run = state.table.item_mut("RUNS#platform#nightly-report", id);
+        run.insert("stop_requested".to_owned(), AttributeValue::M(stop.into()));
+    };
     let (cloud, app) = with_job().await;
-    cloud.trouble(2, Trouble::LostAfter);
-    cloud.trouble(3, Trouble::LostBefore);
-    let run = run_now(&app, moment(10)).await.unwrap();
-    asked(stop(&app, &run.id, 12).await);
-    // The answer of ECS is taken in now.
-    let launched = app.sweep(moment(71)).await.unwrap();
-    assert_eq!((launched.runs, launched.failures), (1, 0));
+    cloud.state().ecs.meanwhile = Some(mark);
+    let started = run_now(&app, moment(10)).await.unwrap();
+    assert!(started.task_arn.is_some());
     let [task] = &tasks(&cloud)[..] else { panic!("one task") };
-    assert_eq!(task.desired_status(), Some("STOPPED"));
+    assert_eq!((task.desired_status(), task.stopped_reason()), (Some("STOPPED"), Some("enough")));
+
+    let (cloud, app) = with_job().await;
+    cloud.state().ecs.meanwhile = Some(mark);
+    cloud.state().ecs.run_failures.push_back(("MISSING", "refused for good"));
+    let ended = run_now(&app, moment(10)).await.unwrap();
+    assert_eq!(
+        (ended.status, ended.stopped_reason.as_deref()),
+        (RunStatus::Stopped, Some("enough"))
+    );
+    assert!(!is_anything_due(&cloud));
+    assert_eq!(tasks(&cloud), []);
 }
 
 /// An event brings the task of a run that was to be stopped: the next sweep stops it.
