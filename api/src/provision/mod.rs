@@ -341,9 +341,9 @@ impl Provisioner {
         rule.disable(&self.clients).await
     }
 
-    /// Takes away what starts tasks: the schedule, then the task definition, of which nobody can
-    /// start a revision any more. After it the job's tasks can only become fewer. What is gone is
-    /// noted in `resources`.
+    /// Takes away what starts tasks: the schedule, then the task definition. A start that is on its
+    /// way can still succeed for some minutes (Amazon ECS API Reference, DeregisterTaskDefinition).
+    /// What is gone is noted in `resources`.
     pub async fn close(
         &self,
         plan: &Plan,
