@@ -673,11 +673,17 @@ async fn a_named_execution_role_is_used_and_neither_made_nor_taken_away() {
     // To one of its own and back: that stays while tasks of it may run, and goes with the job.
     patch(&app, json!({"execution_role": null}), moment(100)).await.unwrap();
     assert!(cloud.state().iam.roles.contains_key(&own));
-    assert_eq!(passed(&cloud), json!([format!("arn:aws:iam::111122223333:role/cronplane/{own}")]));
-    patch(&app, json!({"execution_role": EXECUTION_ROLE}), moment(200)).await.unwrap();
+    // A start that was on its way is started with the other one still.
+    let own_arn = format!("arn:aws:iam::111122223333:role/cronplane/{own}");
+    assert_eq!(passed(&cloud), json!([own_arn, EXECUTION_ROLE]));
+    crate::job::sweep_for_an_hour(&app, 100).await;
+    assert_eq!(passed(&cloud), json!([own_arn]));
+    patch(&app, json!({"execution_role": EXECUTION_ROLE}), moment(4000)).await.unwrap();
     assert!(cloud.state().iam.roles.contains_key(&own));
+    assert_eq!(passed(&cloud), json!([own_arn, EXECUTION_ROLE]));
+    crate::job::sweep_for_an_hour(&app, 4000).await;
     assert_eq!(passed(&cloud), json!([EXECUTION_ROLE]));
-    assert!(delete(&app, moment(300)).await.unwrap().is_none());
+    assert!(delete(&app, moment(9000)).await.unwrap().is_none());
     assert!(cloud.state().iam.roles.is_empty());
 }
 

@@ -36,6 +36,7 @@ fn settlement(generation: u64) -> Settlement {
         resources: BTreeMap::from([(ResourceKind::Topic, status)]),
         attempts: 0,
         reached: true,
+        former: Default::default(),
         due_at: None,
     }
 }
@@ -238,6 +239,7 @@ async fn what_is_settled_is_that_generation_only() {
         reason: Some("why".to_owned()),
         attempts: 3,
         reached: false,
+        former: Default::default(),
         due_at: Some(at(120)),
         ..settlement(2)
     };

@@ -172,7 +172,7 @@ impl App {
             job.resources = settlement.resources;
             if settlement.reached {
                 job.observed_generation = job.generation;
-                job.former = Default::default();
+                job.former = settlement.former;
             }
         }
         // The subscriptions are not asked for: of a topic that is not there, SNS knows none.

@@ -12,10 +12,10 @@ use uuid::Uuid;
 
 use super::{App, Moment};
 use crate::domain::ids::JobKey;
-use crate::domain::job::{Former, Job, Phase, ResourceKind, ResourceStatus};
+use crate::domain::job::{Former, FormerGrants, Job, Phase, ResourceKind, ResourceStatus};
 use crate::error::{AwsFault, Error, Result};
 use crate::provision::names::Names;
-use crate::provision::plan;
+use crate::provision::{has_former_grants, plan};
 use crate::store::{Leased, Settled, Settlement};
 
 /// Longer than any function that reconciles may run, so that a lease that ran out has nobody
@@ -29,6 +29,9 @@ const LONGEST_PAUSE_PASSING: i64 = 10 * 60;
 const LONGEST_PAUSE_FAILED: i64 = 60 * 60;
 /// No run waits for its task longer than this.
 const LAUNCHES: SignedDuration = SignedDuration::from_hours(2);
+/// As long as a start of before a change can be on its way: a run that was asked for is tried for 15
+/// minutes, and a task takes its time to pull its images and to fetch its secrets.
+const STARTING: SignedDuration = SignedDuration::from_mins(30);
 /// While tasks run out before a deletion.
 const TASKS_PAUSE: SignedDuration = SignedDuration::from_secs(30);
 
@@ -84,7 +87,7 @@ impl App {
                     job.unsettled = 0;
                     if settlement.reached {
                         job.observed_generation = job.generation;
-                        job.former = Former::default();
+                        job.former = settlement.former;
                     }
                     return Ok(Reconciled::Job(job));
                 }
@@ -98,18 +101,42 @@ impl App {
     }
 
     pub(super) async fn apply(&self, job: &Job, moment: Moment) -> Settlement {
+        let without;
+        let over = job.former.grants.as_ref().and_then(|former| former.until);
+        let job = if over.is_some_and(|until| until <= moment.now) && job.is_followed() {
+            let former = Former { grants: None, ..job.former.clone() };
+            without = Job { former, ..job.clone() };
+            &without
+        } else {
+            job
+        };
         let plan = plan(job, &self.deployment);
         let mut report = self.provisioner.apply(&plan, &job.resources, moment.deadline).await;
         match report.hindrance {
-            None => Settlement {
-                generation: job.generation,
-                phase: Phase::Ready,
-                reason: None,
-                resources: report.resources,
-                attempts: 0,
-                reached: true,
-                due_at: None,
-            },
+            None => {
+                let known = job.former.grants.clone().filter(|_| job.is_followed());
+                let until = known.and_then(|known| known.until);
+                let until = until.unwrap_or_else(|| later(moment.now, STARTING));
+                let grants = job.former.grants.clone();
+                let grants = grants
+                    .filter(|_| has_former_grants(job, &self.deployment))
+                    .map(|former| FormerGrants { until: Some(until), ..former });
+                let attempts = report.leftover.as_ref().map_or(0, |_| job.attempts + 1);
+                let again =
+                    report.leftover.as_ref().map(|_| pause(attempts, LONGEST_PAUSE_PASSING));
+                let due_at = grants.as_ref().and_then(|grants| grants.until);
+                Settlement {
+                    generation: job.generation,
+                    phase: Phase::Ready,
+                    // What is left hinders nothing, and is come back to.
+                    reason: report.leftover,
+                    resources: report.resources,
+                    attempts,
+                    reached: true,
+                    due_at: due_at.or(again.map(|again| later(moment.now, again))),
+                    former: Former { grants, ..Former::default() },
+                }
+            }
             Some(mut hindrance) => {
                 // The rule is the last thing to be made to match, and this reconcile did not get
                 // there: a job that is paused must start nothing all the same.
@@ -137,6 +164,7 @@ impl App {
                     resources: report.resources,
                     attempts,
                     reached: false,
+                    former: job.former.clone(),
                     due_at: Some(later(moment.now, pause(attempts, longest))),
                 }
             }
@@ -169,6 +197,7 @@ impl App {
             resources,
             attempts,
             reached: false,
+            former: job.former.clone(),
             due_at: Some(later(moment.now, wait)),
         })
     }

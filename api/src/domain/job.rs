@@ -4,6 +4,7 @@ mod bounds;
 mod container;
 mod definition;
 mod filter;
+mod grants;
 mod read;
 mod run_request;
 mod secrets;
@@ -24,6 +25,7 @@ pub use definition::{
     Placement, Protocol, Subscriber,
 };
 pub use filter::{JobFilter, JobOrder, TAG_FILTERS_MAX, read_wanted_tag};
+pub use grants::{FormerGrants, Grants};
 pub use run_request::read_stop_reason;
 pub use secrets::{SecretStore, secret_resources};
 pub use volumes::{Efs, Volume};
@@ -80,6 +82,11 @@ impl Job {
         JobKey::new(self.team.clone(), self.definition.name.clone())
     }
 
+    /// Whether AWS was made to match what is wanted now.
+    pub fn is_followed(&self) -> bool {
+        self.observed_generation == self.generation
+    }
+
     /// Forgets what was applied, so that all of it is applied once more.
     pub fn forget_applied(&mut self) {
         for status in self.resources.values_mut() {
@@ -99,6 +106,12 @@ impl Job {
         let mut former = self.former.clone();
         former.subscribers.extend(old.subscribers.iter().cloned());
         former.subscribers.retain(|one| !definition.subscribers.contains(one));
+        let wanted = Grants::of(&definition);
+        let known = former.grants.take().map(|known| known.grants).unwrap_or_default();
+        let grants = known.and(&Grants::of(old)).without(&wanted);
+        if !grants.is_empty() {
+            former.grants = Some(FormerGrants { grants, until: None });
+        }
         former.tags.extend(old.tags.keys().cloned());
         former.tags.retain(|key| !definition.tags.contains_key(key));
         let mut past_clusters = self.past_clusters.clone();
@@ -140,6 +153,8 @@ pub struct Former {
     pub subscribers: BTreeSet<Subscriber>,
     /// Keys of tags.
     pub tags: BTreeSet<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grants: Option<FormerGrants>,
 }
 
 /// How far AWS follows what is wanted.

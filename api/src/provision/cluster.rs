@@ -39,10 +39,13 @@ impl Cluster {
         }
     }
 
-    /// The job's own cluster, if the job once had it and now names another one.
+    /// The job's own cluster, if the job once had it and now names another one, and no start can be
+    /// on its way into it any more.
     pub(super) fn former(context: &Context<'_>) -> Option<Cluster> {
-        let left =
-            context.job.definition.cluster.is_some() && context.job.past_clusters.contains(&None);
+        let job = context.job;
+        let left = job.definition.cluster.is_some()
+            && job.past_clusters.contains(&None)
+            && (job.deletion.is_some() || !context.grants().clusters.contains(&None));
         left.then(|| Cluster {
             name: context.names.base.clone(),
             arn: context.deployment.arn("ecs", &format!("cluster/{}", context.names.base)),

@@ -11,7 +11,7 @@ use super::names::ROLE_PATH;
 use super::tags::Tags;
 use super::{Changed, Clients, Context, Made, Resource, to_remove};
 use crate::domain::deployment::Deployment;
-use crate::domain::job::{ResourceKind, SecretStore, secret_resources};
+use crate::domain::job::{Grants, ResourceKind, SecretStore, secret_resources};
 use crate::error::{Error, Result, says};
 
 /// Name of the one inline policy of each role.
@@ -41,9 +41,10 @@ pub(super) fn execution_role(context: &Context<'_>) -> Role {
         "Action": ["logs:CreateLogStream", "logs:PutLogEvents"],
         "Resource": log_streams,
     })];
-    let images = context.job.definition.images(deployment);
+    let grants = context.grants();
+    let images = grants.images.iter().map(|image| image.reference(deployment));
     let repositories: BTreeSet<String> =
-        images.iter().filter_map(|image| ecr_repository(image, deployment)).collect();
+        images.filter_map(|image| ecr_repository(&image, deployment)).collect();
     if !repositories.is_empty() {
         // The token is for the registry: IAM has no narrower resource for it.
         statements.push(json!({
@@ -63,7 +64,7 @@ pub(super) fn execution_role(context: &Context<'_>) -> Role {
             "Resource": repositories,
         }));
     }
-    statements.extend(secret_statements(context));
+    statements.extend(secret_statements(&grants, deployment));
     let role = role(
         context,
         ResourceKind::ExecutionRole,
@@ -90,10 +91,9 @@ pub(super) fn execution_role(context: &Context<'_>) -> Role {
 ///
 /// AWS Secrets Manager User Guide, "Secret encryption and decryption"; AWS Systems Manager User
 /// Guide, "AWS KMS encryption for AWS Systems Manager Parameter Store SecureString parameters".
-fn secret_statements(context: &Context<'_>) -> Vec<Value> {
-    let deployment = context.deployment;
+fn secret_statements(grants: &Grants, deployment: &Deployment) -> Vec<Value> {
     let mut statements = Vec::new();
-    for (store, arns) in secret_resources(context.job.definition.secret_references()) {
+    for (store, arns) in secret_resources(grants.secrets.iter().map(String::as_str)) {
         let (sid, action, service, key) = match store {
             SecretStore::SecretsManager => {
                 ("Secrets", "secretsmanager:GetSecretValue", "secretsmanager", "SecretARN")
@@ -127,8 +127,17 @@ fn secret_statements(context: &Context<'_>) -> Vec<Value> {
 pub(super) fn events_role(context: &Context<'_>) -> Role {
     let deployment = context.deployment;
     let family = &context.names.base;
-    let mut passed = vec![context.execution_role_arn()];
-    passed.extend(context.job.definition.task_role.clone());
+    let grants = context.grants();
+    let execution_roles = grants.execution_roles.iter();
+    let mut passed: Vec<String> =
+        execution_roles.map(|named| context.execution_role_arn_of(named.as_deref())).collect();
+    passed.extend(grants.task_roles);
+    let clusters: Vec<String> =
+        grants.clusters.iter().map(|named| context.cluster_arn_of(named.as_deref())).collect();
+    let tasks: Vec<String> = clusters
+        .iter()
+        .map(|cluster| format!("{}/*", cluster.replacen(":cluster/", ":task/", 1)))
+        .collect();
     role(
         context,
         ResourceKind::EventsRole,
@@ -149,7 +158,7 @@ pub(super) fn events_role(context: &Context<'_>) -> Role {
                 "Effect": "Allow",
                 "Action": "ecs:RunTask",
                 "Resource": deployment.arn("ecs", &format!("task-definition/{family}:*")),
-                "Condition": {"ArnEquals": {"ecs:cluster": context.cluster_arn()}},
+                "Condition": {"ArnEquals": {"ecs:cluster": clusters}},
             }),
             json!({
                 "Sid": "PassRoles",
@@ -165,8 +174,7 @@ pub(super) fn events_role(context: &Context<'_>) -> Role {
                 "Sid": "TagTask",
                 "Effect": "Allow",
                 "Action": "ecs:TagResource",
-                "Resource": deployment
-                    .arn("ecs", &format!("task/{}/*", context.cluster_name())),
+                "Resource": tasks,
                 "Condition": {"StringEquals": {"ecs:CreateAction": "RunTask"}},
             }),
         ],

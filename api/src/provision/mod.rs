@@ -26,7 +26,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use crate::domain::deployment::Deployment;
 use crate::domain::dry_run::DryRun;
 use crate::domain::job::{
-    Capacity, Job, ResourceKind, ResourceState, ResourceStatus, Subscription,
+    Capacity, Former, Grants, Job, ResourceKind, ResourceState, ResourceStatus, Subscription,
 };
 use crate::domain::violation::{Violation, ViolationCode};
 use crate::error::{AwsFault, Error, Result};
@@ -156,6 +156,18 @@ pub fn plan(job: &Job, deployment: &Deployment) -> Plan {
     }
 }
 
+/// Whether what earlier definitions were granted is to be taken away yet: from a role's policy, or
+/// with the cluster that the job has left.
+pub fn has_former_grants(job: &Job, deployment: &Deployment) -> bool {
+    let policies = |job: &Job| {
+        let context = Context::of(job, deployment);
+        let made = Made::default();
+        (iam::execution_role(&context).wanted(&made), iam::events_role(&context).wanted(&made))
+    };
+    let narrow = Job { former: Former::default(), ..job.clone() };
+    job.former.grants.is_some() && policies(job) != policies(&narrow)
+}
+
 /// What the resources of one job have in common.
 struct Context<'a> {
     job: &'a Job,
@@ -175,13 +187,24 @@ impl<'a> Context<'a> {
         }
     }
 
+    /// What starting the job's tasks takes, those too that are on their way from before a change.
+    fn grants(&self) -> Grants {
+        let former = self.job.former.grants.as_ref().map(|former| &former.grants);
+        Grants::of(&self.job.definition).and(former.unwrap_or(&Grants::default()))
+    }
+
+    fn cluster_arn_of(&self, named: Option<&str>) -> String {
+        let name = named.unwrap_or(&self.names.base);
+        self.deployment.arn("ecs", &format!("cluster/{name}"))
+    }
+
     /// The cluster in which the job's tasks run: its own, or the one it names.
     fn cluster_name(&self) -> &str {
         self.job.definition.cluster.as_deref().unwrap_or(&self.names.base)
     }
 
     fn cluster_arn(&self) -> String {
-        self.deployment.arn("ecs", &format!("cluster/{}", self.cluster_name()))
+        self.cluster_arn_of(self.job.definition.cluster.as_deref())
     }
 
     fn role_arn(&self, name: &str) -> String {
@@ -195,8 +218,11 @@ impl<'a> Context<'a> {
 
     /// The role with which ECS starts the containers: the one that the job names, or its own.
     fn execution_role_arn(&self) -> String {
-        let named = self.job.definition.execution_role.clone();
-        named.unwrap_or_else(|| self.role_arn(&self.names.execution_role))
+        self.execution_role_arn_of(self.job.definition.execution_role.as_deref())
+    }
+
+    fn execution_role_arn_of(&self, named: Option<&str>) -> String {
+        named.map_or_else(|| self.role_arn(&self.names.execution_role), str::to_owned)
     }
 
     fn rule_arn(&self, name: &str) -> String {
@@ -210,6 +236,8 @@ pub struct Report {
     pub resources: BTreeMap<ResourceKind, ResourceStatus>,
     /// The first thing that kept it from its end.
     pub hindrance: Option<Hindrance>,
+    /// Why something that is not needed any more could not be taken away yet.
+    pub leftover: Option<String>,
 }
 
 /// Why a reconcile did not reach its end.
@@ -267,14 +295,12 @@ impl Provisioner {
                 };
             }
             if hindrance.is_some() {
-                return Report { resources, hindrance };
+                return Report { resources, hindrance, leftover: None };
             }
         }
-        let hindrance = self.remove_former_cluster(plan, deadline).await.err().map(|error| {
-            let reason = format!("the job's former cluster: {error}");
-            Hindrance { reason, passing: error.retryable() }
-        });
-        Report { resources, hindrance }
+        let left = self.remove_former_cluster(plan, deadline).await.err();
+        let leftover = left.map(|error| format!("the job's former cluster: {error}"));
+        Report { resources, hindrance: None, leftover }
     }
 
     /// Takes the job's own cluster away when the job runs in another one; ECS refuses that while a

@@ -18,7 +18,9 @@ use super::runs::PAGES_MAX;
 use super::transaction::{CONFLICTS_MAX, pause};
 use super::{Item, Page, Store, attribute, epoch, from_item, number, string_of, text, to_item};
 use crate::domain::ids::{JobKey, TeamName};
-use crate::domain::job::{Deletion, Job, JobFilter, JobOrder, Phase, ResourceKind, ResourceStatus};
+use crate::domain::job::{
+    Deletion, Former, Job, JobFilter, JobOrder, Phase, ResourceKind, ResourceStatus,
+};
 use crate::domain::run::RunSummary;
 use crate::error::{Error, Result};
 
@@ -53,6 +55,8 @@ pub struct Settlement {
     pub attempts: u32,
     /// Whether AWS matches that generation now.
     pub reached: bool,
+    /// What is left of earlier definitions then.
+    pub former: Former,
     /// When somebody has to come back.
     pub due_at: Option<Timestamp>,
 }
@@ -462,7 +466,13 @@ impl Store {
             .expression_attribute_values(":attempts", number(settlement.attempts));
         if settlement.reached {
             set.push_str(", observed_generation = :generation");
-            remove.push_str(", former");
+            if settlement.former == Former::default() {
+                remove.push_str(", former");
+            } else {
+                set.push_str(", former = :former");
+                update =
+                    update.expression_attribute_values(":former", attribute(&settlement.former)?);
+            }
         }
         match &settlement.reason {
             Some(reason) => {

@@ -241,6 +241,11 @@ impl Cloud {
         self.state().failures.push(Failure { when, times: 1, refusal, effect });
     }
 
+    /// What was planned to fail fails no more.
+    pub(crate) fn mend(&self) {
+        self.state().failures.clear();
+    }
+
     /// Whether every failure that was planned has happened.
     pub(crate) fn has_failed(&self) -> bool {
         self.state().failures.is_empty()

@@ -211,6 +211,7 @@ async fn a_run_that_is_shown_touches_nothing_else_of_the_job() {
         resources: Default::default(),
         attempts: 0,
         reached: true,
+        former: Default::default(),
         due_at: None,
     };
     assert_eq!(store.job_settle(&key(), "mine", &settlement).await.unwrap(), Settled::Done);

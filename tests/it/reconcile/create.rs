@@ -124,7 +124,10 @@ async fn a_create_makes_everything_that_a_job_needs() {
         all.iter().find(|one| one["Sid"] == sid).unwrap().clone()
     };
     assert_eq!(statement("RunTask")["Resource"], arn("ecs", &format!("task-definition/{BASE}:*")));
-    assert_eq!(statement("RunTask")["Condition"]["ArnEquals"]["ecs:cluster"], *arns["cluster"]);
+    assert_eq!(
+        statement("RunTask")["Condition"]["ArnEquals"]["ecs:cluster"],
+        json!([arns["cluster"]])
+    );
     assert_eq!(
         statement("PassRoles")["Resource"],
         json!([role("execution"), "arn:aws:iam::111122223333:role/app-report"])
@@ -217,6 +220,7 @@ async fn an_unchanged_job_costs_no_call() {
         resources: stored(&app).await.unwrap().resources,
         attempts: 1,
         reached: false,
+        former: Default::default(),
         due_at: Some(at(90)),
     };
     store.job_settle(&key(), "hindered", &settlement).await.unwrap();

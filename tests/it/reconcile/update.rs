@@ -235,8 +235,8 @@ async fn a_field_reaches_its_resources_and_no_others() {
         (
             "cluster",
             json!("shared"),
-            &["ecs:DeleteCluster", "events:PutTargets", "iam:PutRolePolicy"],
-            &[&cluster, &events_role, &schedule_rule],
+            &["events:PutTargets", "iam:PutRolePolicy"],
+            &[&events_role, &schedule_rule],
         ),
         (
             "task_role",
@@ -278,8 +278,78 @@ async fn a_field_reaches_its_resources_and_no_others() {
         assert_eq!(written, writes, "{field}");
         let expected: BTreeSet<String> = resources.iter().map(|&name| name.to_owned()).collect();
         assert_eq!(changed_between(&before, &cloud.resources()), expected, "{field}");
+
+        // What only a start from before the change needed goes when there can be none any more.
+        let later: &[&str] = match field {
+            "cluster" => &["ecs:DeleteCluster", "iam:PutRolePolicy"],
+            "execution_role" => &["iam:PutRolePolicy"],
+            _ => &[],
+        };
+        assert_eq!(app.sweep(moment(1800)).await.unwrap().jobs, 0, "{field}");
+        assert_eq!(app.sweep(moment(1901)).await.unwrap().jobs, later.len().min(1), "{field}");
+        let mut written = cloud.take_writes();
+        written.sort_unstable();
+        assert_eq!(written, later, "{field}");
+        assert_eq!(names(&cloud).contains(&cluster), field != "cluster");
         assert_eq!(app.sweep(moment(7200)).await.unwrap().jobs, 0, "{field}");
+        let job = stored(&app).await.unwrap();
+        assert_eq!((job.phase, job.former), (Phase::Ready, Default::default()), "{field}");
     }
+}
+
+/// Between the change of a role's policy and that of the target, and for a task that is just being
+/// started, what was granted before is granted still.
+#[tokio::test]
+async fn a_start_from_before_a_change_is_granted_what_it_needs() {
+    let cloud = cloud_with_shared();
+    let app = cloud.app();
+    let role = |name: &str| format!("arn:aws:iam::111122223333:role/app-{name}");
+    let secret = |name: &str| arn("ssm", &format!("parameter/app/{name}"));
+    let image = |name: &str| format!("111122223333.dkr.ecr.us-west-2.amazonaws.com/{name}:1");
+    let said = |name: &str, cluster: Value| {
+        json!({
+            "image": image(name), "task_role": role(name), "cluster": cluster,
+            "secrets": {"TOKEN": secret(name)},
+        })
+    };
+    let mut wanted = definition();
+    for (key, value) in said("one", Value::Null).as_object().unwrap() {
+        wanted[key] = value.clone();
+    }
+    app.job_create(team(), wanted, moment(0)).await.unwrap();
+    let policy = |of: &str| {
+        cloud.state().iam.roles[&format!("{ROLE_BASE}_{of}")].policies["cronplane"].clone()
+    };
+    let granted = |name: &str, cluster: &str| {
+        let (events, execution) = (policy("events"), policy("execution"));
+        let in_events = [role(name), arn("ecs", &format!("cluster/{cluster}\""))]
+            .map(|one| events.contains(&one));
+        let in_execution = [secret(name), arn("ecr", &format!("repository/{name}"))]
+            .map(|one| execution.contains(&one));
+        [in_events, in_execution].concat()
+    };
+    let (all, none) = (vec![true; 4], vec![false; 4]);
+    assert_eq!((granted("one", BASE), granted("two", "shared")), (all.clone(), none.clone()));
+
+    // The target can't be moved: it starts what it started before, for as long as that takes.
+    cloud.fail("events:PutTargets", 1000, "ValidationException", "no");
+    patch(&app, said("two", json!("shared")), moment(100)).await.unwrap();
+    for seconds in [200, 4000, 8000] {
+        app.sweep(moment(seconds)).await.unwrap();
+        assert_eq!(stored(&app).await.unwrap().phase, Phase::Failed);
+        assert_eq!((granted("one", BASE), granted("two", "shared")), (all.clone(), all.clone()));
+        assert!(names(&cloud).contains(&format!("cluster {BASE}")));
+    }
+    cloud.mend();
+    app.sweep(moment(12_000)).await.unwrap();
+    assert_eq!(stored(&app).await.unwrap().phase, Phase::Ready);
+    assert_eq!((granted("one", BASE), granted("two", "shared")), (all.clone(), all.clone()));
+    app.sweep(moment(12_000 + 1799)).await.unwrap();
+    assert_eq!(granted("one", BASE), all);
+    app.sweep(moment(12_000 + 1801)).await.unwrap();
+    assert_eq!((granted("one", BASE), granted("two", "shared")), (none, all));
+    assert!(!names(&cloud).contains(&format!("cluster {BASE}")));
+    assert_eq!(stored(&app).await.unwrap().phase, Phase::Ready);
 }
 
 #[tokio::test]
@@ -415,9 +485,7 @@ async fn the_own_cluster_goes_when_no_task_is_in_it_any_more() {
     assert_eq!(stored(&app).await.unwrap().generation, 1);
 
     let job = patch(&app, json!({"cluster": "shared"}), moment(100)).await.unwrap().view.job;
-    assert_eq!(job.phase, Phase::Provisioning);
-    let reason = job.reason.unwrap();
-    assert!(reason.contains("former cluster") && reason.contains("a task runs"), "{reason}");
+    assert_eq!((job.phase, job.reason), (Phase::Ready, None));
     // The schedule starts tasks in the new one already.
     let target = cloud.state().events.rules[BASE].targets["main"].clone();
     assert_eq!(target.arn(), arn("ecs", "cluster/shared"));
@@ -427,12 +495,18 @@ async fn the_own_cluster_goes_when_no_task_is_in_it_any_more() {
     assert!(!writes.contains(&"ecs:StopTask"), "{writes:?}");
     assert!(!writes.contains(&"ecs:DeregisterTaskDefinition"), "{writes:?}");
 
-    app.sweep(moment(200)).await.unwrap();
-    assert_eq!(stored(&app).await.unwrap().phase, Phase::Provisioning);
-    assert!(names(&cloud).contains(&format!("cluster {BASE}")));
+    // Nothing hinders the job, and what is left is told.
+    for seconds in [1901, 2000, 4000] {
+        app.sweep(moment(seconds)).await.unwrap();
+        let job = stored(&app).await.unwrap();
+        assert_eq!(job.phase, Phase::Ready);
+        let reason = job.reason.unwrap();
+        assert!(reason.contains("former cluster") && reason.contains("a task runs"), "{reason}");
+        assert!(names(&cloud).contains(&format!("cluster {BASE}")));
+    }
     assert_eq!(cloud.state().ecs.tasks, [task::running(BASE, "0a")]);
     task::ended(&mut cloud.state().ecs.tasks[0]);
-    sweep_for_an_hour(&app, 200).await;
+    sweep_for_an_hour(&app, 4000).await;
     let job = stored(&app).await.unwrap();
     assert_eq!((job.phase, job.reason, job.attempts), (Phase::Ready, None, 0));
     assert!(!names(&cloud).contains(&format!("cluster {BASE}")));
@@ -564,6 +638,7 @@ async fn whatever_becomes_of_a_call_it_ends_the_same(before: Value, change: Valu
     let (clean, app) = made(&before).await;
     patch(&app, change.clone(), moment(10)).await.unwrap();
     let calls = clean.take_calls();
+    sweep_for_an_hour(&app, 10).await;
     let wanted = outcome(&clean, stored(&app).await);
     assert_eq!(wanted.0.as_ref().unwrap().phase, Phase::Ready);
     assert!(calls.len() > 5, "{calls:?}");

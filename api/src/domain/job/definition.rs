@@ -160,7 +160,7 @@ impl Capacity {
 }
 
 /// Where the image comes from.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Image {
     /// A full reference, as `docker pull` takes it.
