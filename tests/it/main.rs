@@ -12,6 +12,7 @@ mod job;
 mod task;
 
 mod failure_rule;
+mod fallback;
 mod history;
 mod http;
 mod layering;
