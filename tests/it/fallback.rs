@@ -1,6 +1,9 @@
 //! Jobs whose starts are made on demand where there is no Spot capacity: Cronplane makes them itself.
 
+use std::collections::HashMap;
+
 use aws_lambda_events::sqs::{SqsEvent, SqsMessage};
+use aws_sdk_dynamodb::types::AttributeValue;
 use aws_sdk_ecs::operation::run_task::RunTaskInput;
 use aws_sdk_eventbridge::types::Target;
 use cronplane::app::{App, RunsWanted};
@@ -9,9 +12,9 @@ use cronplane::domain::run::{Run, RunStatus, Trigger};
 use cronplane::events::apply_batch;
 use serde_json::{Value, json};
 
-use crate::cloud::{Cloud, Effect, Trouble, arn, deployment};
+use crate::cloud::{Cloud, Effect, State, Trouble, arn, deployment};
 use crate::job::{
-    BASE, at, create, definition, delete, key, moment, patch, short_moment, stored,
+    BASE, JOB, TEAM, at, create, definition, delete, key, moment, patch, short_moment, stored,
     sweep_for_an_hour, team,
 };
 use crate::task::{ended, snapshot, state};
@@ -199,13 +202,63 @@ async fn a_quota_of_spot_that_is_used_up_is_a_lack_of_it() {
         assert!(deliver(&app, &message(&cloud, SLOT), NOW).await);
         assert!(!on_spot(&started(&cloud)[0]), "{reason}");
     }
-    // What says nothing of capacity is no reason to pay more.
     let (cloud, app) = with_job().await;
-    cloud.fail("ecs:RunTask", 1, "ThrottlingException", "Rate exceeded");
+    cloud.fail("ecs:RunTask", 1, "ClientException", "Capacity is unavailable at this time.");
     assert!(deliver(&app, &message(&cloud, SLOT), NOW).await);
-    assert!(started(&cloud).is_empty());
-    sweep_for_an_hour(&app, NOW).await;
-    assert!(on_spot(&started(&cloud)[0]));
+    assert!(!on_spot(&started(&cloud)[0]));
+}
+
+/// What says nothing of capacity, or leaves open whether there is a task, is no reason to pay more.
+#[tokio::test]
+async fn another_trouble_is_no_lack_of_spot() {
+    for (code, message_of_ecs) in [
+        ("ThrottlingException", "Rate exceeded"),
+        ("ClientException", "ECS was unable to assume the role"),
+        ("ServerException", "Capacity is unavailable at this time."),
+    ] {
+        let (cloud, app) = with_job().await;
+        cloud.fail("ecs:RunTask", 1, code, message_of_ecs);
+        assert!(deliver(&app, &message(&cloud, SLOT), NOW).await);
+        assert!(started(&cloud).is_empty());
+        sweep_for_an_hour(&app, NOW).await;
+        let [start] = &started(&cloud)[..] else { panic!("one task") };
+        assert!(on_spot(start), "{code}");
+    }
+}
+
+/// Somebody asks for the stop of every run that has no task yet.
+pub(crate) fn stop_waiting(state: &mut State) {
+    let attribute = |text: &str| AttributeValue::S(text.to_owned());
+    let at = ("at".to_owned(), attribute(&at(NOW).to_string()));
+    let stop = HashMap::from([("reason".to_owned(), attribute("enough")), at]);
+    let partition = format!("RUNS#{TEAM}#{JOB}");
+    for run in state.table.partition_mut(&partition) {
+        if run["status"] == attribute("pending") && !run.contains_key("task_arn") {
+            run.insert("stop_requested".to_owned(), AttributeValue::M(stop.clone()));
+        }
+    }
+}
+
+/// Asked for while the first call is under way: on Spot there is a task, which is stopped; where there is
+/// none, none is started on demand.
+#[tokio::test]
+async fn a_run_that_is_stopped_meanwhile_is_not_made_on_demand() {
+    for no_spot in [false, true] {
+        let (cloud, app) = with_job().await;
+        cloud.state().ecs.no_spot = no_spot;
+        cloud.state().ecs.meanwhile = Some(stop_waiting);
+        assert!(deliver(&app, &message(&cloud, SLOT), NOW).await);
+        let run = only_run(&app).await;
+        let state = cloud.state();
+        if no_spot {
+            assert!(state.ecs.tasks.is_empty());
+            let reason = run.stopped_reason.as_deref();
+            assert_eq!((run.status, reason), (RunStatus::Stopped, Some("enough")));
+        } else {
+            let [task] = &state.ecs.tasks[..] else { panic!("one task") };
+            assert_eq!(task.stopped_reason(), Some("enough"));
+        }
+    }
 }
 
 #[tokio::test]

@@ -1,22 +1,22 @@
 //! What `template.yaml` allows the functions is what they call, no less and no more: the local
 //! cloud asks nobody for permission, and AWS does.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
 use aws_lambda_events::sqs::{SqsEvent, SqsMessage};
-use aws_sdk_dynamodb::types::AttributeValue;
 use cronplane::app::{Answered, App, JobsWanted, KeyedRequest, LogsWanted, RunsWanted};
 use cronplane::domain::ids::RunId;
 use cronplane::domain::job::{Deletion, Phase};
 use cronplane::events::apply_batch;
 use serde_json::json;
 
-use crate::cloud::{Cloud, Effect, State, arn, deployment};
+use crate::cloud::{Cloud, Effect, arn, deployment};
+use crate::fallback::stop_waiting;
 use crate::job::{
-    BASE, JOB, TEAM, at, create, definition, delete, key, moment, patch, put, short_moment,
-    sweep_for_an_hour, team,
+    BASE, at, create, definition, delete, key, moment, patch, put, short_moment, sweep_for_an_hour,
+    team,
 };
 use crate::task::{self, snapshot, state};
 
@@ -185,20 +185,9 @@ async fn the_history_may_call_what_it_calls_and_no_more() {
     // Starts: on demand for want of Spot; on Spot, and stopped by somebody meanwhile; too late.
     patch(&app, json!({"capacity": "spot_with_fallback"}), moment(1)).await.unwrap();
     cloud.take_calls();
-    let stop: fn(&mut State) = |state| {
-        let pending = AttributeValue::S("pending".to_owned());
-        let partition = format!("RUNS#{TEAM}#{JOB}");
-        let runs = state.table.partition_mut(&partition);
-        let at = AttributeValue::S(at(0).to_string());
-        let reason = AttributeValue::S("enough".to_owned());
-        let stop = HashMap::from([("reason".to_owned(), reason), ("at".to_owned(), at)]);
-        for run in runs.filter(|run| run["status"] == pending) {
-            run.insert("stop_requested".to_owned(), AttributeValue::M(stop.clone()));
-        }
-    };
     for (number, now) in [1, 1, 5000].into_iter().enumerate() {
         cloud.state().ecs.no_spot = number == 0;
-        cloud.state().ecs.meanwhile = (number == 1).then_some(stop);
+        cloud.state().ecs.meanwhile = (number == 1).then_some(stop_waiting);
         let target = cloud.state().events.rules[BASE].targets["main"].clone();
         let template = target.input_transformer().unwrap().input_template().to_owned();
         let slot = at(number as i64).to_string();

@@ -166,7 +166,9 @@ fn not_started(failure: &Failure) -> Error {
 }
 
 fn passing(mut fault: AwsFault) -> Error {
-    if NO_CAPACITY.iter().any(|text| fault.message.contains(text)) {
+    // After an error of the service's own nobody knows whether there is a task.
+    let is_certain = fault.kind != FaultKind::Transient;
+    if is_certain && NO_CAPACITY.iter().any(|text| fault.message.contains(text)) {
         fault.kind = FaultKind::NoCapacity;
     } else if PASSING.iter().any(|text| fault.message.contains(text)) {
         fault.kind = FaultKind::Throttled;
