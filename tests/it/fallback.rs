@@ -12,7 +12,7 @@ use cronplane::domain::run::{Run, RunStatus, Trigger};
 use cronplane::events::apply_batch;
 use serde_json::{Value, json};
 
-use crate::cloud::{Cloud, Effect, State, Trouble, arn, deployment};
+use crate::cloud::{Cloud, Cluster, Effect, State, Trouble, arn, deployment};
 use crate::job::{
     BASE, JOB, TEAM, at, create, definition, delete, key, moment, patch, short_moment, stored,
     sweep_for_an_hour, team,
@@ -499,6 +499,32 @@ async fn a_job_that_is_not_ready_is_started_as_it_was_applied() {
     let run = only_run(&app).await;
     assert_eq!(run.task_definition_arn, arn("ecs", &format!("task-definition/{BASE}:1")));
     assert_eq!(started(&cloud).len(), 1);
+}
+
+/// The same of the cluster: the one that the job names now was not looked at yet.
+#[tokio::test]
+async fn a_job_that_is_on_its_way_to_another_cluster_is_started_where_it_was() {
+    let providers = ["FARGATE", "FARGATE_SPOT"].map(str::to_owned).to_vec();
+    let shared = Cluster { capacity_providers: providers, ..Cluster::default() };
+    let with_shared = async || {
+        let (cloud, app) = with_job().await;
+        cloud.state().ecs.clusters.insert("shared".to_owned(), shared.clone());
+        (cloud, app)
+    };
+    let (cloud, app) = with_shared().await;
+    patch(&app, json!({"cluster": "shared"}), short_moment(60)).await.unwrap();
+    let calls = cloud.take_calls();
+    let looks = calls.iter().enumerate().filter(|(_, one)| one.operation == "ecs:DescribeClusters");
+    let (reconciling, _) = looks.collect::<Vec<_>>()[1];
+
+    let (cloud, app) = with_shared().await;
+    cloud.trouble(reconciling, Trouble::Denied);
+    patch(&app, json!({"cluster": "shared"}), short_moment(60)).await.unwrap();
+    assert_eq!(stored(&app).await.unwrap().phase, Phase::Failed);
+    assert!(deliver(&app, &message(&cloud, SLOT), NOW).await);
+    let run = only_run(&app).await;
+    assert_eq!(run.cluster_arn, arn("ecs", &format!("cluster/{BASE}")));
+    assert_eq!(started(&cloud)[0].cluster(), Some(&*run.cluster_arn));
 }
 
 /// Nothing but a job's own rule makes such a message; should one come, it is told.
