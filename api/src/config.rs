@@ -94,6 +94,7 @@ impl Config {
                 },
                 boundary_arn: required("CRONPLANE_BOUNDARY_ARN")?,
                 dead_letter_queue_arn: required("CRONPLANE_SCHEDULE_DLQ_ARN")?,
+                start_queue_arn: required("CRONPLANE_START_QUEUE_ARN")?,
                 passable_roles: list("CRONPLANE_PASSABLE_ROLES"),
                 readable_secrets: list("CRONPLANE_READABLE_SECRETS"),
                 history_days,

@@ -65,6 +65,8 @@ pub enum FaultKind {
     Throttled,
     /// The service's or the network's trouble: again.
     Transient,
+    /// There is nothing left of what the call wants, and it had no effect: later, or something else.
+    NoCapacity,
     /// The function's role may not make the call.
     Denied,
     /// The call is refused as it is; the same again will be refused again.
@@ -189,12 +191,17 @@ impl Error {
         Error::Aws(AwsFault::of(operation, &error))
     }
 
+    /// Whether AWS said, and did nothing, that there is nothing left of what was wanted.
+    pub fn is_no_capacity(&self) -> bool {
+        matches!(self, Error::Aws(fault) if fault.kind == FaultKind::NoCapacity)
+    }
+
     /// Whether the same again, a little later, may succeed without anybody doing anything.
     pub fn retryable(&self) -> bool {
         match self {
             Error::Busy(_) => true,
             Error::Aws(fault) => match fault.kind {
-                FaultKind::Throttled | FaultKind::Transient => true,
+                FaultKind::Throttled | FaultKind::Transient | FaultKind::NoCapacity => true,
                 FaultKind::Denied | FaultKind::Rejected => false,
             },
             Error::Invalid(_)

@@ -3,14 +3,14 @@
 //! | `_HANDLER` | role |
 //! |---|---|
 //! | `http` | the API, behind API Gateway |
-//! | `events` | task events from SQS into the history |
+//! | `events` | from SQS: task events into the history; starts that a schedule leaves to Cronplane |
 //! | `sweep` | every minute: what is unfinished |
 //!
 //! Where there is no Lambda runtime it serves the API on `CRONPLANE_LISTEN`, 127.0.0.1:8080 if
 //! that is not set.
 
 use std::env;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use aws_config::BehaviorVersion;
 use aws_config::retry::RetryConfig;
@@ -22,13 +22,12 @@ use cronplane::fleet::Fleet;
 use cronplane::provision::{Clients, Provisioner};
 use cronplane::store::Store;
 use cronplane::{events, http, telemetry};
-use jiff::Timestamp;
-use lambda_http::lambda_runtime::{self, LambdaEvent, service_fn};
+use lambda_http::lambda_runtime::{self, Context, LambdaEvent, service_fn};
 use serde_json::{Value, json};
 
 type AnyError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Left of a function's time for what comes after a sweep.
+/// Left of a function's time for what comes after a sweep or a batch.
 const RESERVE: Duration = Duration::from_secs(5);
 
 #[tokio::main]
@@ -77,14 +76,19 @@ async fn main() -> Result<(), AnyError> {
 }
 
 async fn apply(app: &App, event: LambdaEvent<SqsEvent>) -> Result<Value, AnyError> {
-    let response = events::apply_batch(app, event.payload, Timestamp::now()).await;
+    let moment = Moment::begin(time_left(&event.context));
+    let response = events::apply_batch(app, event.payload, moment).await;
     Ok(serde_json::to_value(response)?)
 }
 
+/// What a function has left of its time, but for the reserve.
+fn time_left(context: &Context) -> Duration {
+    let time = context.deadline().duration_since(SystemTime::now());
+    time.unwrap_or_default().saturating_sub(RESERVE)
+}
+
 async fn sweep(app: &App, event: LambdaEvent<Value>) -> Result<Value, AnyError> {
-    let time = event.context.deadline().duration_since(std::time::SystemTime::now());
-    let time = time.unwrap_or_default().saturating_sub(RESERVE);
-    let swept = app.sweep(Moment::begin(time)).await?;
+    let swept = app.sweep(Moment::begin(time_left(&event.context))).await?;
     tracing::info!(jobs = swept.jobs, runs = swept.runs, failures = swept.failures, "swept");
     if swept.failures > 0 {
         // Each was logged and is due again; failing makes the alarm tell of it.

@@ -13,6 +13,7 @@ mod task;
 
 mod examples;
 mod failure_rule;
+mod fallback;
 mod history;
 mod http;
 mod launch;

@@ -12,7 +12,8 @@ use cronplane::domain::job::{Deletion, Phase};
 use cronplane::events::apply_batch;
 use serde_json::json;
 
-use crate::cloud::{Cloud, Effect, arn};
+use crate::cloud::{Cloud, Effect, arn, deployment};
+use crate::fallback::stop_waiting;
 use crate::job::{
     BASE, at, create, definition, delete, key, moment, patch, put, short_moment, sweep_for_an_hour,
     team,
@@ -178,13 +179,32 @@ async fn the_history_may_call_what_it_calls_and_no_more() {
         message.body = Some(state("0a", 0, status, version).to_string());
         let mut batch = SqsEvent::default();
         batch.records = vec![message];
-        let answer = apply_batch(&app, batch, at(0)).await;
+        let answer = apply_batch(&app, batch, moment(0)).await;
+        assert!(answer.batch_item_failures.is_empty());
+    }
+    // Starts: on demand for want of Spot; on Spot, and stopped by somebody meanwhile; too late.
+    patch(&app, json!({"capacity": "spot_with_fallback"}), moment(1)).await.unwrap();
+    cloud.take_calls();
+    for (number, now) in [1, 1, 5000].into_iter().enumerate() {
+        cloud.state().ecs.no_spot = number == 0;
+        cloud.state().ecs.meanwhile = (number == 1).then_some(stop_waiting);
+        let target = cloud.state().events.rules[BASE].targets["main"].clone();
+        let template = target.input_transformer().unwrap().input_template().to_owned();
+        let slot = at(number as i64).to_string();
+        let mut message = SqsMessage::default();
+        message.event_source_arn = Some(deployment().start_queue_arn);
+        message.body = Some(template.replace("<time>", &slot));
+        let mut batch = SqsEvent::default();
+        batch.records = vec![message];
+        let answer = apply_batch(&app, batch, moment(now)).await;
         assert!(answer.batch_item_failures.is_empty());
     }
     let called = assert_allowed(&cloud, &["EventsRole"]);
     let allowed = allowed(&["EventsRole"]);
+    // RunTask needs it for the tags that the task gets.
+    let implied = |action: &str| IMPLIED.contains(&action) || action == "ecs:TagResource";
     let unused: Vec<&String> =
-        allowed.difference(&called).filter(|action| !IMPLIED.contains(&action.as_str())).collect();
+        allowed.difference(&called).filter(|action| !implied(action)).collect();
     assert!(unused.is_empty(), "nothing calls {unused:?}");
 }
 

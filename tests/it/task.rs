@@ -2,7 +2,7 @@
 
 use aws_sdk_ecs::operation::register_task_definition::RegisterTaskDefinitionInput;
 use aws_sdk_ecs::primitives::DateTime;
-use aws_sdk_ecs::types::{Container, Task};
+use aws_sdk_ecs::types::{Container, LaunchType, Task};
 use cronplane::domain::task::TaskSnapshot;
 use cronplane::events::ecs_task;
 use serde_json::{Value, json};
@@ -25,6 +25,7 @@ pub(crate) fn running(family: &str, id: &str) -> Task {
         .started_at(DateTime::from_secs(at(20).as_second()))
         .cpu("256")
         .memory("512")
+        .launch_type(LaunchType::Fargate)
         .build()
 }
 

@@ -47,6 +47,7 @@ impl App {
         let due_at = later(now, SILENCE);
         let asked_for = match task.claimed_run() {
             Some(id) => {
+                // Of a run that Cronplane started; the run itself knows why.
                 let told = Run { id, ..Run::of_task(task, Trigger::Manual) };
                 self.store.run_tell(key, &told, due_at).await?
             }

@@ -1,4 +1,5 @@
-//! Runs that a request asks for: one task each, whatever is lost on the way; and their stop.
+//! Runs that Cronplane starts, because a request asks for them or a schedule does: one task each,
+//! whatever is lost on the way; and their stop.
 //!
 //! The run is written before its task is started. Whoever sets about starting it is alone at it for a
 //! while; should that one die, the sweeper goes on, and looks for the task before it starts one.
@@ -14,8 +15,8 @@ use super::{Answered, App, KeyedRequest, Moment, RunView};
 use crate::domain::ids::{JobKey, RunId};
 use crate::domain::job::{Job, Phase, ResourceKind, read_stop_reason};
 use crate::domain::overrides::Overrides;
-use crate::domain::run::{Launch, Run, RunRequest, RunStatus, StopRequest};
-use crate::domain::task::started_by_request;
+use crate::domain::run::{Launch, Run, RunRequest, RunStatus, StopRequest, Trigger};
+use crate::domain::task::{TaskSnapshot, started_by_request};
 use crate::error::{AwsFault, Error, FaultKind, Result};
 use crate::fleet::Order;
 use crate::provision::names::Names;
@@ -23,12 +24,12 @@ use crate::store::{Made, Requested};
 
 /// How long whoever sets about a launch is alone at it: longer than any function may run.
 const CLAIM: SignedDuration = SignedDuration::from_secs(90);
-/// The same for the request itself, which ends sooner.
-const FIRST_CLAIM: SignedDuration = SignedDuration::from_secs(60);
+/// The same for the request or the message itself, which ends sooner.
+pub(super) const FIRST_CLAIM: SignedDuration = SignedDuration::from_secs(60);
 /// Between two tries to start a task.
 const PAUSE: SignedDuration = SignedDuration::from_secs(60);
 /// A run that could not be started for so long is not wanted any more, as for a schedule's.
-const GIVE_UP: SignedDuration = SignedDuration::from_mins(15);
+pub(super) const GIVE_UP: SignedDuration = SignedDuration::from_mins(15);
 /// A run of which ECS could not be asked whether it has a task is closed after so long: ECS shows a
 /// task for an hour after its end.
 const UNRESOLVED: SignedDuration = SignedDuration::from_hours(1);
@@ -36,6 +37,8 @@ const UNRESOLVED: SignedDuration = SignedDuration::from_hours(1);
 const STOPS_MAX: usize = 5;
 const STOP_REASON: &str = "Stopped through Cronplane";
 const JOB_DELETED: &str = "the job was deleted before a task of this run was started";
+/// Of a start of the schedule alone: whoever asks for a run of a paused job gets it.
+pub(super) const PAUSED: &str = "the job was paused before a task of this run was started";
 const NOT_KNOWN: &str =
     "ECS could not be asked in time: whether a task of this run was started is not known";
 
@@ -124,7 +127,7 @@ impl App {
         };
         match requested {
             Requested::Written => {}
-            Requested::KeyKnown => return Ok(None),
+            Requested::KeyKnown | Requested::RunKnown => return Ok(None),
             Requested::JobGone => {
                 self.startable(&self.existing(key).await?)?;
                 return Ok(None);
@@ -175,13 +178,14 @@ impl App {
                 attempts: 1,
                 until: later(moment.now, FIRST_CLAIM),
                 give_up_at: later(moment.now, GIVE_UP),
+                fell_back: false,
             },
         }))
     }
 
     /// Starts the task of a run that was just written, which nobody else can have done. What can't be
     /// done now the sweeper does.
-    async fn set_about(&self, key: &JobKey, run: Run, moment: Moment) -> Run {
+    pub(super) async fn set_about(&self, key: &JobKey, run: Run, moment: Moment) -> Run {
         let written = run.clone();
         match self.start_task(key, run, moment).await {
             Ok(run) => run,
@@ -237,8 +241,11 @@ impl App {
             return Ok(run);
         };
         let job = self.store.job_get(key).await?;
-        if job.is_none_or(|job| job.deletion.is_some() || job.id != launch.job_id) {
+        let Some(job) = job.filter(|job| job.deletion.is_none() && job.id == launch.job_id) else {
             return self.end(key, run, RunStatus::FailedToStart, JOB_DELETED, moment).await;
+        };
+        if run.trigger == Trigger::Schedule && !job.definition.enabled {
+            return self.end(key, run, RunStatus::Stopped, PAUSED, moment).await;
         }
         if launch.give_up_at <= moment.now {
             let last = run.stopped_reason.as_deref().unwrap_or("no answer");
@@ -252,23 +259,30 @@ impl App {
     /// Starts the task of a run that is ours for now, as it is known that it has none.
     ///
     /// Errors: where what came of it could not be written.
-    async fn start_task(&self, key: &JobKey, run: Run, moment: Moment) -> Result<Run> {
+    async fn start_task(&self, key: &JobKey, mut run: Run, moment: Moment) -> Result<Run> {
         let Some(launch) = &run.launch else {
             return Ok(run);
         };
-        let names = Names::of(&self.deployment, key);
-        let order = Order {
-            cluster: &run.cluster_arn,
-            task_definition_arn: &run.task_definition_arn,
-            family: &names.base,
-            started_by: &started_by_request(&run.id),
-            client_token: run.id.as_str(),
-            placement: &launch.placement,
-            overrides: &launch.overrides,
-        };
-        let started = timeout_at(moment.deadline, self.fleet.start(order)).await;
-        let started =
-            started.unwrap_or_else(|_| Err(Error::Aws(AwsFault::out_of_time("ecs:RunTask"))));
+        let mut started = self.run_task(key, &run, launch, moment).await;
+        if let Err(error) = &started
+            && error.is_no_capacity()
+            && launch.may_fall_back()
+        {
+            tracing::info!(job = %key, run = %run.id, %error, "no Spot capacity: on demand");
+            // Before it is tried: a task on demand that nobody heard of must never be joined by one on
+            // Spot, and ECS may take minutes to list it.
+            let Some(on_demand) = self.store.run_fall_back(key, &run).await? else {
+                return self.run_again(key, run).await;
+            };
+            run = on_demand;
+            if let Some(stop) = &run.stop_requested {
+                let reason = stop.reason.clone();
+                return self.end(key, run, RunStatus::Stopped, &reason, moment).await;
+            }
+            if let Some(launch) = &run.launch {
+                started = self.run_task(key, &run, launch, moment).await;
+            }
+        }
         match started {
             Ok(task) => {
                 let (_, taken) = self.take_in(key, &task, moment.now).await?;
@@ -309,6 +323,28 @@ impl App {
         }
     }
 
+    async fn run_task(
+        &self,
+        key: &JobKey,
+        run: &Run,
+        launch: &Launch,
+        moment: Moment,
+    ) -> Result<TaskSnapshot> {
+        let names = Names::of(&self.deployment, key);
+        let order = Order {
+            cluster: &run.cluster_arn,
+            task_definition_arn: &run.task_definition_arn,
+            family: &names.base,
+            started_by: &started_by_request(&run.id),
+            client_token: &launch.client_token(&run.id),
+            placement: &launch.placement,
+            on_demand: launch.fell_back,
+            overrides: &launch.overrides,
+        };
+        let started = timeout_at(moment.deadline, self.fleet.start(order)).await;
+        started.unwrap_or_else(|_| Err(Error::Aws(AwsFault::out_of_time("ecs:RunTask"))))
+    }
+
     /// Ends a run without a task; one that has got its task meanwhile goes on.
     async fn end(
         &self,
@@ -329,7 +365,7 @@ impl App {
     }
 
     /// Shows the run on its job; one that is gone shows nothing.
-    async fn show(&self, key: &JobKey, run: &Run) -> Result<()> {
+    pub(super) async fn show(&self, key: &JobKey, run: &Run) -> Result<()> {
         match self.store.job_get(key).await? {
             Some(job) => self.store.job_show_run(&job, &run.summary()).await,
             None => Ok(()),

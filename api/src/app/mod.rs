@@ -7,6 +7,7 @@ mod jobs;
 mod launch;
 mod reconcile;
 mod runs;
+mod scheduled;
 mod sweep;
 
 use std::time::Duration;
@@ -25,6 +26,7 @@ pub use ingest::Ingested;
 pub use jobs::{Change, Changed, JobView, JobsWanted, ListedJobs, Precondition};
 pub use launch::Stop;
 pub use runs::{ListedRuns, LogsWanted, RunView, RunsWanted};
+pub use scheduled::ScheduledStart;
 pub use sweep::Swept;
 
 /// Everything that the use cases work with.

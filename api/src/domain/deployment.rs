@@ -19,6 +19,8 @@ pub struct Deployment {
     pub boundary_arn: String,
     /// ARN of the queue for invocations that a schedule could not deliver.
     pub dead_letter_queue_arn: String,
+    /// ARN of the queue for starts that a schedule leaves to Cronplane.
+    pub start_queue_arn: String,
     /// Which existing roles a job may name as its task role: ARNs, in which `*` stands for
     /// anything.
     pub passable_roles: Vec<String>,
@@ -105,6 +107,7 @@ pub(crate) fn for_tests() -> Deployment {
         },
         boundary_arn: "arn:aws:iam::111122223333:policy/boundary".to_owned(),
         dead_letter_queue_arn: "arn:aws:sqs:eu-west-1:111122223333:dlq".to_owned(),
+        start_queue_arn: "arn:aws:sqs:eu-west-1:111122223333:starts".to_owned(),
         passable_roles: vec!["arn:aws:iam::111122223333:role/app-*".to_owned()],
         readable_secrets: vec!["*:secret:app/*".to_owned(), "*:parameter/app/*".to_owned()],
         history_days: 400,

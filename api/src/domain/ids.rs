@@ -103,8 +103,9 @@ impl fmt::Display for JobKey {
 }
 
 /// The identity of a run: when its task was created, in whole seconds, and the task's id, as in
-/// `20261123T140900-c13b4cb40f1f4fe4a2971f76ae5a47ad`. Of a run that a request asked for it is the
-/// time of the request and an id of our own: it has to be known before there is a task.
+/// `20261123T140900-c13b4cb40f1f4fe4a2971f76ae5a47ad`. Of a run that Cronplane starts it is the time
+/// of the request, or of the start that the schedule promised, and an id of our own: it has to be known
+/// before there is a task.
 ///
 /// The first kind is in every event of the task, so that any event alone gives the same id; the
 /// second comes back in the task's `startedBy`. Ids sort by time and stand in a URL as they are.
@@ -118,7 +119,8 @@ impl RunId {
         RunId(format!("{}-{task_id}", RunId::second(created_at)))
     }
 
-    /// The id of a run that was asked for at `asked_at`; `unique` is hexadecimal and nobody else's.
+    /// The id of a run that was asked for at `asked_at`, or promised for then; `unique` is hexadecimal and
+    /// nobody else's.
     pub fn of_request(asked_at: Timestamp, unique: &str) -> RunId {
         RunId(format!("{}-{unique}", RunId::second(asked_at)))
     }

@@ -1,5 +1,5 @@
-//! A run: one task of a job, from its creation to its end; of one that a request asked for, from the
-//! request on.
+//! A run: one task of a job, from its creation to its end; of one that Cronplane starts, from the
+//! request or the time of the schedule on.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::fargate_size::FargateSize;
 use super::ids::RunId;
-use super::job::Placement;
+use super::job::{Capacity, Placement};
 use super::overrides::Overrides;
 use super::task::{MAIN_CONTAINER, TaskSnapshot, started_by_request};
 
@@ -145,7 +145,8 @@ pub struct Run {
     pub status: RunStatus,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scheduled_time: Option<Timestamp>,
-    /// When ECS created the task; of a run that a request asked for, when it did.
+    /// When ECS created the task; of a run that a request asked for, when it did; of one that Cronplane
+    /// starts on schedule, when it was to start.
     pub created_at: Timestamp,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pull_started_at: Option<Timestamp>,
@@ -177,6 +178,9 @@ pub struct Run {
     pub cpu: Option<u32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory: Option<u32>,
+    /// What capacity the task takes: `FARGATE` or `FARGATE_SPOT`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capacity_provider: Option<String>,
     pub overrides: Value,
     /// 1 once the task was seen stopped, 0 before.
     pub stopped: u8,
@@ -203,6 +207,22 @@ pub struct Launch {
     /// Until then whoever set about it last is alone at it.
     pub until: Timestamp,
     pub give_up_at: Timestamp,
+    /// Whether there was no Spot capacity: from then on it is tried on demand only.
+    #[serde(default)]
+    pub fell_back: bool,
+}
+
+impl Launch {
+    /// Whether a lack of Spot capacity is no reason to wait.
+    pub fn may_fall_back(&self) -> bool {
+        self.placement.capacity == Capacity::SpotWithFallback && !self.fell_back
+    }
+
+    /// The client token of the run's task, 51 characters at most where ECS takes 64. That of a start on
+    /// demand is another one: the same token with another capacity would be a conflict.
+    pub fn client_token(&self, id: &RunId) -> String {
+        if self.fell_back { format!("{id}.od") } else { id.to_string() }
+    }
 }
 
 /// A stop of a run that had no task yet.
@@ -228,7 +248,7 @@ pub struct ContainerResult {
 
 impl Run {
     /// The attributes of a run that a later state may not have. All others are in each.
-    pub const OPTIONAL: [&str; 15] = [
+    pub const OPTIONAL: [&str; 16] = [
         "scheduled_time",
         "pull_started_at",
         "pull_stopped_at",
@@ -242,6 +262,7 @@ impl Run {
         "started_by",
         "cpu",
         "memory",
+        "capacity_provider",
         "launch",
         "stop_requested",
     ];
@@ -289,6 +310,7 @@ impl Run {
             started_by: task.started_by.clone(),
             cpu: task.cpu,
             memory: task.memory,
+            capacity_provider: task.capacity_provider.clone(),
             overrides: task.overrides.clone(),
             stopped: u8::from(task.has_stopped()),
             version: task.version,
@@ -322,6 +344,7 @@ impl Run {
             task_definition_arn: request.task_definition_arn,
             cpu: Some(size.cpu),
             memory: Some(size.memory),
+            capacity_provider: None,
             overrides: request.launch.overrides.as_told(),
             stopped: 0,
             version: 0,
@@ -437,6 +460,7 @@ mod tests {
             stopped_at: None,
             cpu: Some(256),
             memory: Some(512),
+            capacity_provider: Some("FARGATE".to_owned()),
             overrides: serde_json::json!({"containerOverrides": [{"name": "main", "environment": [
                 {"name": "A", "value": "b"},
                 {"name": "SCHEDULED_TIME", "value": "2020-01-23T17:57:00Z"},
@@ -491,6 +515,7 @@ mod tests {
             attempts: 1,
             until: Timestamp::UNIX_EPOCH,
             give_up_at: Timestamp::UNIX_EPOCH,
+            fell_back: false,
         };
         let now = Some(Timestamp::UNIX_EPOCH);
         let text = || Some("x".to_owned());
@@ -523,6 +548,7 @@ mod tests {
         least.started_by = None;
         least.cpu = None;
         least.memory = None;
+        least.capacity_provider = None;
         least.launch = None;
         least.stop_requested = None;
         let names = |run: &Run| -> Vec<String> {

@@ -12,7 +12,10 @@ pub const MAIN_CONTAINER: &str = "main";
 /// RFC 3339.
 pub const SCHEDULED_TIME: &str = "SCHEDULED_TIME";
 
-/// What stands before a run's id in the `startedBy` of the task that a request to Cronplane started.
+/// Launch type, and capacity provider, of what is not spare capacity.
+const FARGATE: &str = "FARGATE";
+
+/// What stands before a run's id in the `startedBy` of the task that Cronplane started.
 const STARTED_BY_REQUEST: &str = "cronplane/";
 
 /// The `startedBy` of the task of the run `id`: 59 characters where ECS takes 128, all of its kind.
@@ -45,6 +48,8 @@ pub struct TaskSnapshot {
     pub cpu: Option<u32>,
     /// MiB.
     pub memory: Option<u32>,
+    /// See [`capacity_provider`].
+    pub capacity_provider: Option<String>,
     /// As ECS tells them: `{"containerOverrides": [...], ...}`.
     pub overrides: Value,
 }
@@ -101,6 +106,13 @@ impl TaskSnapshot {
             .parse()
             .ok()
     }
+}
+
+/// What capacity a task takes, as ECS names it: `FARGATE` or `FARGATE_SPOT`. A task that was started
+/// with a launch type has no provider; the launch type `FARGATE` is the same capacity as the provider of
+/// that name.
+pub fn capacity_provider(name: Option<&str>, launch_type: Option<&str>) -> Option<String> {
+    name.or(launch_type.filter(|launch_type| *launch_type == FARGATE)).map(str::to_owned)
 }
 
 /// The last part of a task's ARN.

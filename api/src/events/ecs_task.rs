@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::domain::ids::is_task_id;
-use crate::domain::task::{ContainerSnapshot, TaskSnapshot};
+use crate::domain::task::{ContainerSnapshot, TaskSnapshot, capacity_provider};
 
 #[derive(Deserialize)]
 struct Event {
@@ -41,6 +41,8 @@ struct Detail {
     stopped_at: Option<Timestamp>,
     cpu: Option<String>,
     memory: Option<String>,
+    capacity_provider_name: Option<String>,
+    launch_type: Option<String>,
     overrides: Option<Value>,
 }
 
@@ -91,6 +93,10 @@ pub fn parse(body: &str) -> Result<TaskSnapshot, String> {
         stopped_at: detail.stopped_at,
         cpu: detail.cpu.and_then(|cpu| cpu.parse().ok()),
         memory: detail.memory.and_then(|memory| memory.parse().ok()),
+        capacity_provider: capacity_provider(
+            detail.capacity_provider_name.as_deref(),
+            detail.launch_type.as_deref(),
+        ),
         overrides: detail.overrides.unwrap_or_else(|| json!({})),
     };
     if !is_task_id(task.task_id()) {

@@ -12,18 +12,19 @@ use crate::domain::overrides::Overrides;
 use crate::domain::task::{MAIN_CONTAINER, TaskSnapshot};
 use crate::error::{AwsFault, Error, FaultKind, Result};
 
-/// What ECS says while a role or its own role is new, and while capacity or a quota is used up: the
-/// same again succeeds when IAM knows the role and when other tasks have ended.
+/// What ECS says while a role or its own role is new, or too much is asked for: the same again succeeds
+/// a little later.
 ///
-/// Sources: Amazon ECS Developer Guide, "Amazon ECS API failure reasons" and "Amazon ECS service
-/// event messages"; AWS re:Post, "Capacity is unavailable".
-const PASSING: [&str; 5] = [
-    "unable to assume the",
-    "Capacity is unavailable",
-    "You've reached the limit on the number of",
-    "Rate exceeded",
-    "RequestLimitExceeded",
-];
+/// Source: Amazon ECS Developer Guide, "Amazon ECS API failure reasons".
+const PASSING: [&str; 3] = ["unable to assume the", "Rate exceeded", "RequestLimitExceeded"];
+
+/// What ECS says where there is no capacity, or the account's quota of it, which Spot has one of its own
+/// of, is used up: the same again succeeds when other tasks have ended.
+///
+/// Sources: Amazon ECS Developer Guide, "Amazon ECS service event messages"; AWS re:Post, "Capacity is
+/// unavailable"; Amazon ECS service quotas, "Fargate Spot vCPU resource count".
+const NO_CAPACITY: [&str; 2] =
+    ["Capacity is unavailable", "You've reached the limit on the number of"];
 
 /// One task to be started. The same order again is the same call: ECS starts it once.
 #[derive(Clone, Copy, Debug)]
@@ -37,13 +38,16 @@ pub struct Order<'a> {
     /// life plus one.
     pub client_token: &'a str,
     pub placement: &'a Placement,
+    /// On demand, whatever capacity the placement says.
+    pub on_demand: bool,
     pub overrides: &'a Overrides,
 }
 
 impl Fleet {
     /// Starts the task of `order`, or answers the one that an earlier call started.
     ///
-    /// Errors: faults of AWS, the kind of which says whether the same again may succeed.
+    /// Errors: faults of AWS, the kind of which says whether the same again may succeed, and whether it
+    /// is certain that for want of capacity no task was started.
     pub async fn start(&self, order: Order<'_>) -> Result<TaskSnapshot> {
         let placement = order.placement;
         let network = &placement.network;
@@ -78,7 +82,7 @@ impl Fleet {
             // The tags of the task definition say whose the task is.
             .propagate_tags(PropagateTags::TaskDefinition);
         // A launch type and a strategy exclude each other.
-        let run_task = if placement.capacity.wants_spot() {
+        let run_task = if placement.capacity.wants_spot() && !order.on_demand {
             run_task.capacity_provider_strategy(
                 CapacityProviderStrategyItem::builder()
                     .capacity_provider(FARGATE_SPOT)
@@ -153,14 +157,20 @@ fn not_started(failure: &Failure) -> Error {
     let reason = failure.reason().unwrap_or("Unknown");
     let detail = failure.detail().unwrap_or("no detail");
     let mut fault = AwsFault::of_code("ecs:RunTask", reason, detail);
-    if reason.starts_with("RESOURCE:") || PASSING.iter().any(|text| reason.contains(text)) {
+    if reason.starts_with("RESOURCE:") || NO_CAPACITY.iter().any(|text| reason.contains(text)) {
+        fault.kind = FaultKind::NoCapacity;
+    } else if PASSING.iter().any(|text| reason.contains(text)) {
         fault.kind = FaultKind::Throttled;
     }
     passing(fault)
 }
 
 fn passing(mut fault: AwsFault) -> Error {
-    if PASSING.iter().any(|text| fault.message.contains(text)) {
+    // After an error of the service's own nobody knows whether there is a task.
+    let is_certain = fault.kind != FaultKind::Transient;
+    if is_certain && NO_CAPACITY.iter().any(|text| fault.message.contains(text)) {
+        fault.kind = FaultKind::NoCapacity;
+    } else if PASSING.iter().any(|text| fault.message.contains(text)) {
         fault.kind = FaultKind::Throttled;
     }
     Error::Aws(fault)

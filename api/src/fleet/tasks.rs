@@ -3,12 +3,12 @@
 use aws_sdk_ecs::operation::describe_tasks::DescribeTasksOutput;
 use aws_sdk_ecs::operation::list_tasks::builders::ListTasksFluentBuilder;
 use aws_sdk_ecs::primitives::DateTime;
-use aws_sdk_ecs::types::{DesiredStatus, Task, TaskOverride};
+use aws_sdk_ecs::types::{DesiredStatus, LaunchType, Task, TaskOverride};
 use jiff::{Timestamp, Unit};
 use serde_json::{Map, Value, json};
 
 use super::Fleet;
-use crate::domain::task::{ContainerSnapshot, TaskSnapshot};
+use crate::domain::task::{ContainerSnapshot, TaskSnapshot, capacity_provider};
 use crate::error::{AwsFault, Error, Result, says};
 
 /// DescribeTasks takes so many tasks a call.
@@ -169,6 +169,10 @@ pub(super) fn snapshot(task: &Task) -> Result<TaskSnapshot> {
         stopped_at: timestamp(task.stopped_at()),
         cpu: task.cpu().and_then(|cpu| cpu.parse().ok()),
         memory: task.memory().and_then(|memory| memory.parse().ok()),
+        capacity_provider: capacity_provider(
+            task.capacity_provider_name(),
+            task.launch_type().map(LaunchType::as_str),
+        ),
         overrides: task.overrides().map_or_else(|| json!({}), overrides),
     })
 }

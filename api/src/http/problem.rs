@@ -8,7 +8,7 @@ use utoipa::{IntoResponses, ToSchema};
 
 use crate::domain::fields::VIOLATIONS_MAX;
 use crate::domain::violation::Violation;
-use crate::error::{Error, FaultKind};
+use crate::error::Error;
 
 /// What went wrong with a request, as RFC 9457 has it.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -268,9 +268,7 @@ impl From<Error> for Problem {
                 retry_after: Some(1),
                 ..Problem::new(StatusCode::CONFLICT, ProblemCode::Conflict, error.to_string())
             },
-            Error::Aws(ref fault)
-                if matches!(fault.kind, FaultKind::Throttled | FaultKind::Transient) =>
-            {
+            Error::Aws(_) if error.retryable() => {
                 tracing::error!(%error, "AWS is not available");
                 Problem {
                     retry_after: Some(5),

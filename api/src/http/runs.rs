@@ -20,12 +20,12 @@ const RUNS_MAX: i32 = 100;
 const LINES_DEFAULT: i32 = 1000;
 const LINES_MAX: i32 = 10_000;
 
-/// One task of a job, from its creation to its end; of a run that a request asked for, from the
-/// request on.
+/// One task of a job, from its creation to its end; of a run that Cronplane starts, from the request or
+/// the time of the schedule on.
 #[derive(Serialize, ToSchema)]
 pub(super) struct RunBody {
-    /// When the task was created, and its ECS id; of a `manual` run, when it was asked for, and an id
-    /// of its own. Ids sort by time.
+    /// When the task was created, and its ECS id; of a run that Cronplane starts, when it was asked for
+    /// or was to start, and an id of its own. Ids sort by time.
     #[schema(example = "20261123T140903-c13b4cb40f1f4fe4a2971f76ae5a47ad")]
     pub(super) id: String,
     pub(super) team: String,
@@ -35,7 +35,8 @@ pub(super) struct RunBody {
     #[schema(required, format = DateTime)]
     pub(super) scheduled_time: Option<String>,
     pub(super) status: RunStatus,
-    /// When the task was created; of a `manual` run, when it was asked for.
+    /// When the task was created; of a `manual` run, when it was asked for; of a run that Cronplane
+    /// starts on schedule (`spot_with_fallback`), when it was to start.
     #[schema(format = DateTime)]
     pub(super) created_at: String,
     #[schema(required, format = DateTime)]
@@ -66,7 +67,7 @@ pub(super) struct RunBody {
     pub(super) image_digest: Option<String>,
     pub(super) task_definition_arn: String,
     pub(super) task_definition_revision: u32,
-    /// Null until the task of a `manual` run is there.
+    /// Null until the task of a run that Cronplane starts is there.
     #[schema(required)]
     pub(super) task_arn: Option<String>,
     pub(super) cluster_arn: String,
@@ -76,6 +77,10 @@ pub(super) struct RunBody {
     /// MiB.
     #[schema(required)]
     pub(super) memory: Option<u32>,
+    /// What capacity the task takes: `FARGATE` is on demand, `FARGATE_SPOT` is Spot. Null until the task
+    /// is there.
+    #[schema(required, example = "FARGATE_SPOT")]
+    pub(super) capacity_provider: Option<String>,
     /// What the start changed of the task definition, as ECS tells it.
     #[schema(value_type = Object)]
     pub(super) overrides: serde_json::Value,
@@ -341,6 +346,7 @@ impl RunBody {
             cluster_arn: run.cluster_arn,
             cpu: run.cpu,
             memory: run.memory,
+            capacity_provider: run.capacity_provider,
             overrides: run.overrides,
             console_url: view.console_url,
         }

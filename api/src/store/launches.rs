@@ -1,4 +1,4 @@
-//! Runs that were asked for and have no task yet.
+//! Runs that Cronplane starts, and that have no task yet.
 
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::{Put, TransactWriteItem};
@@ -20,6 +20,8 @@ pub enum Requested {
     Written,
     /// There is a record of the idempotency key by now.
     KeyKnown,
+    /// The run was written before.
+    RunKnown,
     /// The job is gone, on its way out, or another one of its name.
     JobGone,
 }
@@ -35,13 +37,16 @@ pub enum Told {
     NotIts,
 }
 
+/// What stays as it is when a task's state is taken in: it is the run's, not the task's.
+const OWN: [&str; 5] = ["id", "trigger", "scheduled_time", "created_at", "stop_requested"];
+
 /// That the run still waits for its task.
 const WAITING: &str = "#status = :pending AND attribute_not_exists(task_arn)";
 
 impl Store {
-    /// Writes a run that was asked for, kept until `expires_at` and due at `due_at` should its maker
-    /// die; only if the job `job_id` is there and stays, and together with the record of the key with
-    /// which it was asked for.
+    /// Writes a run that was asked for, kept until `expires_at` and, unless it has ended, due at `due_at`
+    /// should its maker die; only if the job `job_id` is there and stays, and together with the record of
+    /// the key with which it was asked for.
     pub async fn run_request(
         &self,
         key: &JobKey,
@@ -52,7 +57,9 @@ impl Store {
         keyed: Option<(&Keyed, &KeyRecord)>,
     ) -> Result<Requested> {
         let mut item = to_item(run)?;
-        item.extend(due_attributes(&pk(key), run.id.as_str(), due_at));
+        if !run.status.is_final() {
+            item.extend(due_attributes(&pk(key), run.id.as_str(), due_at));
+        }
         item.insert("pk".to_owned(), text(pk(key)));
         item.insert("sk".to_owned(), text(run.id.as_str()));
         item.insert("expires_at".to_owned(), epoch(expires_at));
@@ -72,22 +79,24 @@ impl Store {
             Transacted::Done => Requested::Written,
             // Where the key is known, what became of the job since is none of this request's business.
             Transacted::Refused(refused) if refused.get(2) == Some(&true) => Requested::KeyKnown,
-            Transacted::Refused(_) => Requested::JobGone,
+            Transacted::Refused(refused) if refused.first() == Some(&true) => Requested::JobGone,
+            Transacted::Refused(_) => Requested::RunKnown,
         })
     }
 
-    /// Takes a state of a task into the run that the task says to be of, if it has this task or none.
-    /// What was asked for, and when, stays; until its end is seen it is due again at `due_at`.
+    /// Takes a state of a task into the run that the task says to be of, if that is one that Cronplane
+    /// starts and has this task or none. What made it start, and when, stays; until its end is seen it is
+    /// due again at `due_at`.
     pub async fn run_tell(&self, key: &JobKey, told: &Run, due_at: Timestamp) -> Result<Told> {
         let mut item = to_item(told)?;
         // Of the run itself, not of the task.
-        for own in ["id", "created_at", "stop_requested"] {
+        for own in OWN {
             item.remove(own);
         }
         let mut update = self.run_update(key, &told.id);
         let mut gone = Vec::new();
         for name in Run::OPTIONAL {
-            if name != "stop_requested" && !item.contains_key(name) {
+            if !OWN.contains(&name) && !item.contains_key(name) {
                 gone.push(format!("#{name}"));
                 update = update.expression_attribute_names(format!("#{name}"), name);
             }
@@ -107,7 +116,7 @@ impl Store {
         let update = update
             .update_expression(format!("SET {} REMOVE {}", set.join(", "), gone.join(", ")))
             .condition_expression(
-                "attribute_exists(pk) AND #trigger = :trigger \
+                "attribute_exists(pk) AND #started_by = :started_by \
                  AND (attribute_not_exists(#task_arn) OR #task_arn = :task_arn) \
                  AND (#stopped < :stopped OR (#stopped = :stopped AND #version < :version))",
             );
@@ -116,7 +125,7 @@ impl Store {
             Conditional::Refused(None) => Ok(Told::NotIts),
             Conditional::Refused(Some(item)) => {
                 let found: Run = from_item(item)?;
-                Ok(if found.trigger == told.trigger && found.task_arn == told.task_arn {
+                Ok(if found.started_by == told.started_by && found.task_arn == told.task_arn {
                     Told::Known(Box::new(found))
                 } else {
                     Told::NotIts
@@ -175,6 +184,21 @@ impl Store {
             .expression_attribute_values(":reason", text(reason))
             .expression_attribute_values(":again", attribute(&again)?)
             .expression_attribute_values(":due_at", epoch(again));
+        self.held(update).await
+    }
+
+    /// Notes that from now on the task of `run` is started on demand only. `None` if somebody else set
+    /// about it since, or it has its task.
+    pub async fn run_fall_back(&self, key: &JobKey, run: &Run) -> Result<Option<Run>> {
+        let attempts = run.launch.as_ref().map_or(0, |launch| launch.attempts);
+        let update = self
+            .run_update(key, &run.id)
+            .update_expression("SET launch.fell_back = :yes")
+            .condition_expression(format!("{WAITING} AND launch.attempts = :known"))
+            .expression_attribute_names("#status", "status")
+            .expression_attribute_values(":pending", attribute(&RunStatus::Pending)?)
+            .expression_attribute_values(":known", number(attempts))
+            .expression_attribute_values(":yes", attribute(&true)?);
         self.held(update).await
     }
 

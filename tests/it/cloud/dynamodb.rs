@@ -64,6 +64,11 @@ impl Table {
         all.map(|(_, item)| item).collect()
     }
 
+    /// The items of a partition, to be changed behind everybody's back.
+    pub(crate) fn partition_mut(&mut self, pk: &str) -> impl Iterator<Item = &mut Item> {
+        self.items.iter_mut().filter(move |((of, _), _)| of == pk).map(|(_, item)| item)
+    }
+
     fn get(&self, key: &Key) -> Item {
         self.items.get(key).cloned().unwrap_or_default()
     }

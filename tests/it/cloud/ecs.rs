@@ -29,8 +29,8 @@ use aws_sdk_ecs::operation::tag_resource::{TagResourceInput, TagResourceOutput};
 use aws_sdk_ecs::operation::untag_resource::{UntagResourceInput, UntagResourceOutput};
 use aws_sdk_ecs::primitives::DateTime;
 use aws_sdk_ecs::types::{
-    ClusterField, Container, Failure, Tag, Task, TaskDefinitionField, TaskDefinitionStatus,
-    TaskStopCode,
+    ClusterField, Container, Failure, LaunchType, Tag, Task, TaskDefinitionField,
+    TaskDefinitionStatus, TaskStopCode,
 };
 use aws_smithy_mocks::mock;
 
@@ -38,6 +38,10 @@ use super::{Cloud, Refusal, Standing, State, Tags, arn, client, content_of, page
 
 /// ListTasks and ListTaskDefinitions answer so many at most.
 const PAGE: usize = 100;
+
+/// AWS re:Post, "Capacity is unavailable".
+const NO_CAPACITY: &str = "Capacity is unavailable at this time. Please try again later or in a \
+                           different availability zone";
 
 #[derive(Default)]
 pub(crate) struct Ecs {
@@ -49,6 +53,8 @@ pub(crate) struct Ecs {
     client_tokens: BTreeMap<(String, String), (String, String)>,
     /// Reason and detail with which the next calls of RunTask start nothing.
     pub(crate) run_failures: VecDeque<(&'static str, &'static str)>,
+    /// Whether Fargate has no spare capacity.
+    pub(crate) no_spot: bool,
     /// Every call of RunTask that started something.
     pub(crate) runs: Vec<RunTaskInput>,
     /// What happens while the next call of RunTask with a client token is on its way.
@@ -424,6 +430,17 @@ fn run_task(state: &mut State, input: &RunTaskInput) -> Result<RunTaskOutput, Re
             "Network Configuration must be provided when networkMode 'awsvpc' is specified.",
         );
     }
+    let strategy = input.capacity_provider_strategy();
+    if input.launch_type().is_some() && !strategy.is_empty() {
+        return invalid(
+            "Specifying both a launch type and capacity provider strategy is not supported.",
+        );
+    }
+    let provider = strategy.first().map(|item| item.capacity_provider().to_owned());
+    if state.ecs.no_spot && provider.as_deref() == Some("FARGATE_SPOT") {
+        let failure = Failure::builder().reason(NO_CAPACITY).build();
+        return Ok(RunTaskOutput::builder().failures(failure).build());
+    }
     if let Some((reason, detail)) = state.ecs.run_failures.pop_front() {
         let failure = Failure::builder().reason(reason).detail(detail).build();
         return Ok(RunTaskOutput::builder().failures(failure).build());
@@ -443,6 +460,8 @@ fn run_task(state: &mut State, input: &RunTaskInput) -> Result<RunTaskOutput, Re
         .desired_status("RUNNING")
         .containers(Container::builder().name("main").build())
         .created_at(DateTime::from_secs(crate::job::at(state.ecs.now).as_second()))
+        .launch_type(LaunchType::Fargate)
+        .set_capacity_provider_name(provider)
         .set_cpu(size(overrides.and_then(|one| one.cpu()), definition.input.cpu()))
         .set_memory(size(overrides.and_then(|one| one.memory()), definition.input.memory()))
         .set_overrides(overrides.cloned())

@@ -56,6 +56,7 @@ pub(crate) fn deployment() -> Deployment {
         },
         boundary_arn: format!("arn:aws:iam::{ACCOUNT}:policy/boundary"),
         dead_letter_queue_arn: arn("sqs", "schedule-dead-letters"),
+        start_queue_arn: arn("sqs", "starts"),
         passable_roles: vec![format!("arn:aws:iam::{ACCOUNT}:role/app-*")],
         readable_secrets: vec![
             arn("secretsmanager", "secret:app/*"),

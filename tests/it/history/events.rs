@@ -44,6 +44,7 @@ async fn every_field_of_a_run_is_read_from_its_last_event() {
         "started_by": "events-rule/cronplane_platform_nightly-rep",
         "cpu": 256,
         "memory": 512,
+        "capacity_provider": "FARGATE",
         "overrides": {"containerOverrides": [{
             "name": "main",
             "environment": [{"name": "SCHEDULED_TIME", "value": "2020-01-23T17:57:00Z"}],
@@ -74,6 +75,9 @@ async fn each_event_has_its_status() {
         apply_all(&app, &[event(name)]).await;
         let run = only_run(&app).await;
         assert_eq!((run.status, run.trigger), (status, trigger), "{name}");
+        let spot = name == "spot-warning";
+        let capacity = if spot { "FARGATE_SPOT" } else { "FARGATE" };
+        assert_eq!(run.capacity_provider.as_deref(), Some(capacity), "{name}");
         if name == "failed-to-start" {
             assert_eq!(run.main_container().unwrap().exit_code, None);
             let reason = run.containers[0].reason.clone().unwrap();

@@ -7,7 +7,7 @@ mod recent;
 mod sweep;
 
 use aws_lambda_events::sqs::{SqsEvent, SqsMessage};
-use cronplane::app::{App, RunsWanted};
+use cronplane::app::{App, Moment, RunsWanted};
 use cronplane::domain::run::{Run, RunSummary};
 use cronplane::events::apply_batch;
 use jiff::Timestamp;
@@ -26,7 +26,7 @@ async fn apply(app: &App, bodies: &[String], now: Timestamp) -> Vec<usize> {
     });
     let mut batch = SqsEvent::default();
     batch.records = messages.collect();
-    let failures = apply_batch(app, batch, now).await.batch_item_failures;
+    let failures = apply_batch(app, batch, Moment { now, ..moment(0) }).await.batch_item_failures;
     let numbers = failures.iter().map(|one| one.item_identifier.parse());
     numbers.collect::<Result<_, _>>().unwrap()
 }

@@ -53,6 +53,7 @@ async fn a_run_is_shown_with_everything_about_it() {
             "cluster_arn": arn("ecs", &format!("cluster/{BASE}")),
             "cpu": 256,
             "memory": 512,
+            "capacity_provider": "FARGATE",
             "overrides": {"containerOverrides": [{
                 "name": "main",
                 "environment": [{"name": "SCHEDULED_TIME", "value": "2020-01-23T17:57:00Z"}],

@@ -99,6 +99,7 @@ async fn what_is_written_before_agrees_with_what_comes_of_it() {
         version: 1,
         containers: started.containers.clone(),
         stopped_reason: None,
+        capacity_provider: Some("FARGATE".to_owned()),
         launch: None,
         ..asked
     };

@@ -153,6 +153,12 @@ impl Capacity {
         }
     }
 
+    /// Whether Cronplane itself makes the starts of the schedule: ECS takes Spot or gives up, and knows no
+    /// second choice (aws/containers-roadmap, issues 773 and 852).
+    pub fn is_started_by_cronplane(self) -> bool {
+        self == Capacity::SpotWithFallback
+    }
+
     /// Whether the cluster must have Fargate Spot.
     pub fn wants_spot(self) -> bool {
         self != Capacity::OnDemand

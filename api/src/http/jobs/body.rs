@@ -116,7 +116,8 @@ pub(in crate::http) enum Capacity {
     /// Spare capacity, for less: AWS may take it back with two minutes' notice, or have none. A
     /// cluster that the job names must have the capacity provider `FARGATE_SPOT`.
     Spot,
-    /// Spot; a start for which there is no Spot capacity is made again on demand.
+    /// Spot; a start for which there is no Spot capacity, or none left of the account's quota of it, is
+    /// made again on demand. `capacity_provider` of a run tells which.
     SpotWithFallback,
 }
 
