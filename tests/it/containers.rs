@@ -20,6 +20,7 @@ pub(crate) fn everything() -> Value {
     let mut wanted = definition();
     let more = json!({
         "working_directory": "/srv/report",
+        "task_role": TASK_ROLE,
         "environment": {"MODE": "full"},
         "secrets": {
             "DB_PASSWORD": format!("{}:password::", secret()),
@@ -297,7 +298,13 @@ fn what_a_definition_may_not_say_is_refused_where_it_stands() {
     case(json!({"capacity": "SPOT"}), "/capacity", "not_allowed");
     case(json!({"platform_version": "1.0.0"}), "/platform_version", "not_allowed");
     case(json!({"platform_version": "1.3.0"}), "/platform_version", "not_allowed");
-    case(json!({"enable_execute_command": true}), "/enable_execute_command", "required");
+    case(json!({"enable_execute_command": true}), "/enable_execute_command", "not_allowed");
+    let shell_wanted = json!({
+        "enable_execute_command": true, "task_role": null, "volumes": [{"name": "shared"}],
+        "extra_container_definition": {"readonlyRootFilesystem": null},
+    });
+    case(shell_wanted, "/enable_execute_command", "required");
+    case(json!({"task_role": null}), "/volumes/0/efs/iam_authorization", "required");
     case(
         json!({"execution_role": "arn:aws:iam::111122223333:role/admin"}),
         "/execution_role",
@@ -449,6 +456,21 @@ fn what_a_definition_may_not_say_is_refused_where_it_stands() {
         &format!("{extra}/linuxParameters/capabilities/add/0"),
         "not_allowed",
     );
+    let parameter = arn("ssm", "parameter/app/key");
+    for reference in [parameter, format!("{}:key::", secret())] {
+        let change = main(json!({"repositoryCredentials": {"credentialsParameter": reference}}));
+        let pointer = format!("{extra}/repositoryCredentials/credentialsParameter");
+        case(change, &pointer, "format");
+    }
+    let change = main(json!({"linuxParameters": {"capabilities": {"drop": ["NET_RAWS"]}}}));
+    case(change, &format!("{extra}/linuxParameters/capabilities/drop/0"), "not_allowed");
+    let options = json!({"mode": "blocking", "max-buffer-size": "1m"});
+    let change = main(json!({"logConfiguration": {"options": options}}));
+    let pointer = format!("{extra}/logConfiguration/options/max-buffer-size");
+    case(change, &pointer, "not_allowed");
+    let on_proxy = |condition: &str| json!({"containerName": "proxy", "condition": condition});
+    let change = main(json!({"dependsOn": [on_proxy("START"), on_proxy("HEALTHY")]}));
+    case(change, &format!("{extra}/dependsOn/1/containerName"), "duplicate");
     case(
         main(json!({"linuxParameters": {"tmpfs": []}})),
         &format!("{extra}/linuxParameters/tmpfs"),
@@ -829,4 +851,78 @@ async fn a_role_has_room_for_the_secrets_that_are_taken() {
     let policy = &state.iam.roles[&format!("{ROLE_BASE}_execution")].policies["cronplane"];
     assert!(policy.len() <= 10_240, "{}", policy.len());
     assert!(policy.len() > 8_000, "{}", policy.len());
+}
+
+/// All that a job wanted before has no room beside what it wants now: that goes first.
+#[tokio::test]
+async fn secrets_that_are_all_replaced_find_room() {
+    let cloud = Cloud::default();
+    let app = cloud.app();
+    let with = |letter: &str| {
+        let arn =
+            |number: usize| arn("ssm", &format!("parameter/app/{}/{number:03}", letter.repeat(40)));
+        let secrets = (0..30).map(|number| (format!("S{number}"), json!(arn(number))));
+        json!({"secrets": Value::Object(secrets.collect())})
+    };
+    let mut wanted = definition();
+    wanted["secrets"] = with("a")["secrets"].clone();
+    app.job_create(team(), wanted, moment(0)).await.unwrap();
+    let policy = || {
+        let state = cloud.state();
+        state.iam.roles[&format!("{ROLE_BASE}_execution")].policies["cronplane"].clone()
+    };
+    assert!(policy().len() > 6_000);
+    let job = patch(&app, with("b"), moment(100)).await.unwrap().view.job;
+    assert_eq!((job.phase, job.former), (Phase::Ready, Default::default()));
+    assert!(policy().len() <= 10_240);
+    assert!(policy().contains(&"b".repeat(40)) && !policy().contains(&"a".repeat(40)));
+}
+
+/// What AWS can't be rid of is remembered, but not for ever more.
+#[tokio::test]
+async fn a_job_that_aws_does_not_follow_is_not_changed_without_end() {
+    let cloud = Cloud::default();
+    let app = cloud.app();
+    app.job_create(team(), definition(), moment(0)).await.unwrap();
+    cloud.fail("events:PutTargets", 100_000, "ValidationException", "no");
+    let mut refused = None;
+    for number in 0..20_i64 {
+        let urls = (0..20).map(|one| {
+            let endpoint = format!("https://x.org/{number}/{one}/{}", "x".repeat(1900));
+            json!({"protocol": "https", "endpoint": endpoint})
+        });
+        let subscribers: Vec<Value> = urls.collect();
+        // Another image as well, so that there is a target to be put.
+        let change = json!({"image": format!("busybox:{number}"), "notifications": {"subscribers": subscribers}});
+        match patch(&app, change, moment(100 + number)).await {
+            Ok(_) => {}
+            other => {
+                refused = Some(other);
+                break;
+            }
+        }
+    }
+    match refused {
+        Some(Err(Error::Conflict(reason))) => {
+            assert!(reason.contains("changed too often"), "{reason}")
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+/// What one run asks for has to go with what the job's containers are given.
+#[test]
+fn overrides_go_with_the_definition() {
+    let known = JobDefinition::read(everything(), &deployment()).unwrap();
+    let wrong = |overrides: Value| -> Vec<(String, &'static str)> {
+        let told = known.read_overrides(overrides).unwrap_err();
+        told.into_iter().map(|one| (one.pointer, one.code.as_str())).collect()
+    };
+    let secret = json!({"environment": {"TOKEN": "x", "OTHER": "y"}});
+    assert_eq!(wrong(secret), [("/environment/TOKEN".to_owned(), "duplicate")]);
+    // The containers keep 768 units, and one of them may have 2 GiB.
+    let small = json!({"cpu": 256, "memory": 1024});
+    assert_eq!(wrong(small), [("/cpu".to_owned(), "range"), ("/memory".to_owned(), "range")]);
+    assert!(known.read_overrides(json!({"cpu": 1024, "memory": 2048})).is_ok());
+    assert!(known.read_overrides(json!({"environment": {"MODE": "x"}})).is_ok());
 }

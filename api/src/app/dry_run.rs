@@ -12,7 +12,6 @@ use super::{App, Moment, RunView};
 use crate::domain::dry_run::{AwsCall, DryRun};
 use crate::domain::ids::{JobKey, RunId, TeamName};
 use crate::domain::job::{Deletion, Job, Phase, Subscription, read_stop_reason};
-use crate::domain::overrides::Overrides;
 use crate::domain::run::Run;
 use crate::error::{Error, Result};
 
@@ -135,7 +134,7 @@ impl App {
         moment: Moment,
     ) -> Result<Foreseen<RunView>> {
         let job = self.existing(key).await?;
-        let overrides = Overrides::read(overrides, job.definition.size).map_err(Error::Invalid)?;
+        let overrides = job.definition.read_overrides(overrides).map_err(Error::Invalid)?;
         let id = RunId::of_request(moment.now, &Uuid::nil().simple().to_string());
         let run = Run { id, ..self.run_of(&job, overrides, moment)? };
         let dry_run = DryRun::default();

@@ -21,6 +21,9 @@ pub(super) const GRACE: SignedDuration = SignedDuration::from_secs(60);
 const NEXT_STARTS: usize = 5;
 /// Times that a change is tried against others of the same job.
 const WRITES_MAX: usize = 5;
+/// So much of earlier definitions is remembered for a job that AWS does not follow: DynamoDB takes 400 KB
+/// an item.
+const FORMER_BYTES_MAX: usize = 128 * 1024;
 /// What asking SNS may take beyond a request's deadline, which a reconcile can have used up.
 const SUBSCRIPTIONS_TIME: Duration = Duration::from_secs(3);
 
@@ -249,7 +252,17 @@ impl App {
         {
             self.provisioner.check_cluster(cluster, definition.capacity).await?;
         }
-        Ok(Some(job.redefined(definition, moment.now)))
+        let next = job.redefined(definition, moment.now);
+        let former = serde_json::to_string(&next.former).unwrap_or_default().len();
+        if former > FORMER_BYTES_MAX {
+            return Err(Error::Conflict(format!(
+                "job `{}` was changed too often while AWS could not follow: first put right what \
+                 hinders it ({})",
+                key.job,
+                job.reason.as_deref().unwrap_or("no reason is known")
+            )));
+        }
+        Ok(Some(next))
     }
 
     /// A whole definition of the job `key`; one that names no job is of this one.

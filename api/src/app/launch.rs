@@ -107,7 +107,7 @@ impl App {
         moment: Moment,
     ) -> Result<Option<RunView>> {
         let job = self.existing(key).await?;
-        let overrides = Overrides::read(overrides, job.definition.size).map_err(Error::Invalid)?;
+        let overrides = job.definition.read_overrides(overrides).map_err(Error::Invalid)?;
         let run = self.run_of(&job, overrides, moment)?;
         let record = request.map(|request| {
             let record = request.record(key.job.clone(), Made::Run(run.id.clone()), moment);

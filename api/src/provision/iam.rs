@@ -16,6 +16,8 @@ use crate::error::{Error, Result, says};
 
 /// Name of the one inline policy of each role.
 const POLICY_NAME: &str = "cronplane";
+/// IAM User Guide, "IAM and AWS STS quotas": of all inline policies of a role.
+const POLICY_CHARACTERS_MAX: usize = 10_240;
 
 pub(super) struct Role {
     kind: ResourceKind,
@@ -32,6 +34,20 @@ pub(super) struct Role {
 
 /// The task execution role: pulls the image, writes the logs, and nothing else.
 pub(super) fn execution_role(context: &Context<'_>) -> Role {
+    with_room(context, |grants| execution_role_with(context, grants))
+}
+
+/// The role that grants what starts from before a change take as well. What the job wants has room in
+/// a role's policy; if all that it wanted before has none beside it, that goes at once.
+fn with_room(context: &Context<'_>, role: impl Fn(&Grants) -> Role) -> Role {
+    let with_former = role(&context.grants());
+    if with_former.policy.to_string().len() <= POLICY_CHARACTERS_MAX {
+        return with_former;
+    }
+    role(&Grants::of(&context.job.definition))
+}
+
+fn execution_role_with(context: &Context<'_>, grants: &Grants) -> Role {
     let deployment = context.deployment;
     let log_streams =
         deployment.arn("logs", &format!("log-group:{}:log-stream:*", context.names.log_group));
@@ -41,7 +57,6 @@ pub(super) fn execution_role(context: &Context<'_>) -> Role {
         "Action": ["logs:CreateLogStream", "logs:PutLogEvents"],
         "Resource": log_streams,
     })];
-    let grants = context.grants();
     let images = grants.images.iter().map(|image| image.reference(deployment));
     let repositories: BTreeSet<String> =
         images.filter_map(|image| ecr_repository(&image, deployment)).collect();
@@ -64,7 +79,7 @@ pub(super) fn execution_role(context: &Context<'_>) -> Role {
             "Resource": repositories,
         }));
     }
-    statements.extend(secret_statements(&grants, deployment));
+    statements.extend(secret_statements(grants, deployment));
     let role = role(
         context,
         ResourceKind::ExecutionRole,
@@ -125,13 +140,16 @@ fn secret_statements(grants: &Grants, deployment: &Deployment) -> Vec<Value> {
 
 /// The events role: runs this job's task definition in its cluster, and nothing else.
 pub(super) fn events_role(context: &Context<'_>) -> Role {
+    with_room(context, |grants| events_role_with(context, grants))
+}
+
+fn events_role_with(context: &Context<'_>, grants: &Grants) -> Role {
     let deployment = context.deployment;
     let family = &context.names.base;
-    let grants = context.grants();
     let execution_roles = grants.execution_roles.iter();
     let mut passed: Vec<String> =
         execution_roles.map(|named| context.execution_role_arn_of(named.as_deref())).collect();
-    passed.extend(grants.task_roles);
+    passed.extend(grants.task_roles.iter().cloned());
     let clusters: Vec<String> =
         grants.clusters.iter().map(|named| context.cluster_arn_of(named.as_deref())).collect();
     let tasks: Vec<String> = clusters

@@ -15,9 +15,9 @@ pub(super) const RETENTION_DAYS: [u32; 22] = [
     3288, 3653,
 ];
 
-/// Amazon ECS endpoints and quotas: a task definition may have 64 KB. What Cronplane adds fits in
-/// the rest.
-pub(super) const CONTAINER_BYTES_MAX: usize = 60 * 1024;
+/// Amazon ECS endpoints and quotas: a task definition may have 64 KB. What Cronplane adds, most of it
+/// the log configuration of up to ten containers, fits in the rest.
+pub(super) const CONTAINER_BYTES_MAX: usize = 56 * 1024;
 /// IAM User Guide, "IAM and AWS STS quotas": all inline policies of a role, without white space.
 pub(super) const POLICY_CHARACTERS_MAX: usize = 10_240;
 /// What stands in the execution role's policy besides ARNs of secrets and images, at most.

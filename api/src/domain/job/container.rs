@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::bounds::{
     check_form, check_printable, check_text, check_variable_name, is_image_reference,
 };
-use super::secrets::check_secret;
+use super::secrets::{check_credentials, check_secret};
 use crate::domain::deployment::Deployment;
 use crate::domain::fargate_size::FargateSize;
 use crate::domain::fields::Fields;
@@ -392,7 +392,7 @@ fn read_settings(fields: &mut Fields<'_>, deployment: &Deployment) -> ContainerS
             .object("repositoryCredentials", |credentials| {
                 let secret = credentials.string("credentialsParameter");
                 let secret = credentials.required("credentialsParameter", secret)?;
-                check_secret(credentials, "credentialsParameter", &secret, deployment);
+                check_credentials(credentials, "credentialsParameter", &secret, deployment);
                 Some(RepositoryCredentials { credentials_parameter: secret })
             })
             .flatten(),
@@ -517,17 +517,58 @@ fn read_linux_parameters(parameters: &mut Fields<'_>) -> LinuxParameters {
         }
         let drop = capabilities.strings("drop").unwrap_or_default();
         for (index, one) in drop.iter().enumerate() {
-            let good = !one.is_empty()
-                && one.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_');
-            if !good {
+            if !CAPABILITIES.contains(&one.as_str()) {
                 let at = format!("drop/{index}");
-                capabilities.violation_at(&at, Format, "must be a capability such as `NET_RAW`");
+                let detail = "must be a capability of Linux such as `NET_RAW`, or `ALL`";
+                capabilities.violation_at(&at, NotAllowed, detail);
             }
         }
         Capabilities { add, drop }
     });
     LinuxParameters { capabilities, init_process_enabled }
 }
+
+/// Amazon ECS API Reference, KernelCapabilities, `drop`.
+const CAPABILITIES: [&str; 38] = [
+    "ALL",
+    "AUDIT_CONTROL",
+    "AUDIT_WRITE",
+    "BLOCK_SUSPEND",
+    "CHOWN",
+    "DAC_OVERRIDE",
+    "DAC_READ_SEARCH",
+    "FOWNER",
+    "FSETID",
+    "IPC_LOCK",
+    "IPC_OWNER",
+    "KILL",
+    "LEASE",
+    "LINUX_IMMUTABLE",
+    "MAC_ADMIN",
+    "MAC_OVERRIDE",
+    "MKNOD",
+    "NET_ADMIN",
+    "NET_BIND_SERVICE",
+    "NET_BROADCAST",
+    "NET_RAW",
+    "SETFCAP",
+    "SETGID",
+    "SETPCAP",
+    "SETUID",
+    "SYSLOG",
+    "SYS_ADMIN",
+    "SYS_BOOT",
+    "SYS_CHROOT",
+    "SYS_MODULE",
+    "SYS_NICE",
+    "SYS_PACCT",
+    "SYS_PTRACE",
+    "SYS_RAWIO",
+    "SYS_RESOURCE",
+    "SYS_TIME",
+    "SYS_TTY_CONFIG",
+    "WAKE_ALARM",
+];
 
 fn read_dependency(one: &mut Fields<'_>) -> Option<Dependency> {
     let container_name = one.string("containerName");
@@ -650,6 +691,12 @@ fn read_log_options(log: &mut Fields<'_>) -> LogOptions {
                 log.violation_at(&at, NotAllowed, detail);
             }
         }
+    }
+    if options.contains_key("max-buffer-size")
+        && options.get("mode").is_some_and(|mode| mode == "blocking")
+    {
+        let detail = "is the buffer of the mode `non-blocking`";
+        log.violation_at("options/max-buffer-size", NotAllowed, detail);
     }
     if options.contains_key("awslogs-datetime-format")
         && options.contains_key("awslogs-multiline-pattern")
@@ -781,6 +828,23 @@ impl<'a> Containers<'a> {
         self.check_dependencies(fields);
     }
 
+    /// What is kept for the container of the task's memory, in MiB, and the name of the field.
+    fn memory_of(settings: &ContainerSettings) -> (&'static str, u32) {
+        match (settings.memory_reservation, settings.memory) {
+            (Some(reserved), _) => ("memoryReservation", reserved),
+            (None, limit) => ("memory", limit.unwrap_or(0)),
+        }
+    }
+
+    /// The CPU units and the MiB that a task must have at least.
+    pub(super) fn least(settings: impl Iterator<Item = &'a ContainerSettings>) -> (u64, u64) {
+        settings.fold((0, 0), |(cpu, memory), one| {
+            let limit = u64::from(one.memory.unwrap_or(0));
+            let kept = u64::from(Self::memory_of(one).1);
+            (cpu + u64::from(one.cpu.unwrap_or(0)), limit.max(memory + kept))
+        })
+    }
+
     /// What is kept for the containers must not be more than the task has.
     fn check_sizes(&self, fields: &mut Fields<'_>, size: FargateSize) {
         let mut cpu = 0;
@@ -791,10 +855,7 @@ impl<'a> Containers<'a> {
                 let detail = format!("the containers want more than the task's {} units", size.cpu);
                 fields.violation_at(&format!("{at}/cpu"), Range, detail);
             }
-            let (key, wanted) = match (settings.memory_reservation, settings.memory) {
-                (Some(reserved), _) => ("memoryReservation", reserved),
-                (None, limit) => ("memory", limit.unwrap_or(0)),
-            };
+            let (key, wanted) = Self::memory_of(settings);
             memory += u64::from(wanted);
             let limit_fits = settings.memory.is_none_or(|limit| limit <= size.memory);
             if (wanted > 0 && memory > u64::from(size.memory)) || !limit_fits {
@@ -806,7 +867,19 @@ impl<'a> Containers<'a> {
     }
 
     fn check_dependencies(&self, fields: &mut Fields<'_>) {
-        for (name, settings, at) in self.all() {
+        let all = self.all();
+        for (_, settings, at) in &all {
+            let mut named = BTreeSet::new();
+            for (index, one) in settings.depends_on.iter().enumerate() {
+                if !named.insert(&one.container_name) {
+                    let at = format!("{at}/dependsOn/{index}/containerName");
+                    fields.violation_at(&at, Duplicate, "is waited for twice");
+                    // What follows is for lists that are as short as there are containers.
+                    return;
+                }
+            }
+        }
+        for (name, settings, at) in all {
             for (index, one) in settings.depends_on.iter().enumerate() {
                 let at = format!("{at}/dependsOn/{index}");
                 let on = one.container_name.as_str();

@@ -368,7 +368,9 @@ impl JobDefinition {
             "environment": self.environment.iter()
                 .map(|(name, value)| json!({"name": name, "value": value}))
                 .collect::<Vec<_>>(),
-            "secrets": self.secrets,
+            "secrets": self.secrets.iter()
+                .map(|(name, reference)| json!({"name": name, "valueFrom": reference}))
+                .collect::<Vec<_>>(),
             "healthCheck": self.health_check,
             "more": self.extra_container_definition,
             "sidecars": self.sidecars,

@@ -168,12 +168,6 @@ pub(super) fn read_definition(
     let volumes = read_volumes(fields);
     let ephemeral_storage_gib = read_in(fields, "ephemeral_storage_gib", EPHEMERAL_STORAGE_GIB);
     let platform_version = read_platform_version(fields);
-    if platform_version == OLD_PLATFORM
-        && (ephemeral_storage_gib.is_some() || volumes.iter().any(|one| one.efs.is_some()))
-    {
-        let detail = "EFS volumes and a chosen ephemeral storage want version 1.4.0 or later";
-        fields.violation("platform_version", NotAllowed, detail);
-    }
     let stop_timeout_seconds = read_in(fields, "stop_timeout_seconds", TIMEOUT_SECONDS);
     let health_check = fields
         .object("health_check", |check| read_health_check(check, HealthCheckKeys::OURS))
@@ -219,6 +213,25 @@ pub(super) fn read_definition(
         // Amazon ECS Developer Guide, "Monitor Amazon ECS containers with ECS Exec".
         let detail = "wants a `task_role` that may open channels of SSM (ssmmessages:*)";
         fields.violation("enable_execute_command", Required, detail);
+    }
+    let read_only = sidecars
+        .iter()
+        .flatten()
+        .map(|one| &one.settings)
+        .chain([&extra_container_definition])
+        .any(|settings| settings.readonly_root_filesystem == Some(true));
+    if enable_execute_command && read_only {
+        let detail =
+            "ECS Exec writes into the containers: it does not go with `readonlyRootFilesystem`";
+        fields.violation("enable_execute_command", NotAllowed, detail);
+    }
+    for (index, volume) in volumes.iter().enumerate() {
+        if volume.efs.as_ref().is_some_and(|efs| efs.iam_authorization) && given.task_role.is_none()
+        {
+            // Amazon ECS API Reference, EFSAuthorizationConfig, `iam`: it is the task role that is let in.
+            let at = format!("volumes/{index}/efs/iam_authorization");
+            fields.violation_at(&at, Required, "wants a `task_role`, which EFS lets in");
+        }
     }
     let enable_ecs_managed_tags = fields.boolean("enable_ecs_managed_tags").unwrap_or(false);
     let log_retention_days = given.log_retention_days.unwrap_or(DEFAULT_RETENTION_DAYS);
@@ -285,14 +298,12 @@ fn read_one_of<T: Copy + Default>(
     found.unwrap_or_default()
 }
 
-/// The oldest platform version that runs Linux containers.
-const OLD_PLATFORM: &str = "1.3.0";
-
-/// Amazon ECS Developer Guide, "Fargate platform versions for Amazon ECS".
+/// Amazon ECS Developer Guide, "Fargate platform versions for Amazon ECS". 1.3.0 is retired: nothing can
+/// be started on it any more.
 fn read_platform_version(fields: &mut Fields<'_>) -> String {
     let version = fields.string("platform_version").unwrap_or_else(|| LATEST.to_owned());
-    if ![LATEST, "1.4.0", OLD_PLATFORM].contains(&version.as_str()) {
-        let detail = "must be `LATEST`, `1.4.0` or `1.3.0`";
+    if ![LATEST, "1.4.0"].contains(&version.as_str()) {
+        let detail = "must be `LATEST` or `1.4.0`, which is the only one that AWS has not retired";
         fields.violation("platform_version", NotAllowed, detail);
     }
     version

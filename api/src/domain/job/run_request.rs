@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::bounds::{check_environment, check_printable, check_text};
+use super::container::Containers;
+use super::definition::JobDefinition;
 use crate::domain::fargate_size::FargateSize;
 use crate::domain::fields::{Fields, read_object};
 use crate::domain::overrides::Overrides;
-use crate::domain::violation::Violation;
-use crate::domain::violation::ViolationCode::Range;
+use crate::domain::violation::ViolationCode::{Duplicate, Range};
+use crate::domain::violation::{Violation, pointer_token};
 
 /// Amazon ECS API Reference, RunTask, `overrides`: so many characters in all, those of the JSON
 /// around them included.
@@ -31,6 +33,38 @@ fn read_unchecked(fields: &mut Fields<'_>) -> Unchecked {
         environment: fields.string_map("environment"),
         cpu: fields.integer("cpu"),
         memory: fields.integer("memory"),
+    }
+}
+
+impl JobDefinition {
+    /// Reads what one run is to have in place of this definition from the JSON of a request.
+    ///
+    /// Errors: everything that is wrong, each with its JSON pointer.
+    pub fn read_overrides(&self, value: Value) -> Result<Overrides, Vec<Violation>> {
+        let overrides = Overrides::read(value, self.size)?;
+        let mut violations: Vec<Violation> = overrides
+            .environment
+            .keys()
+            .filter(|name| self.secrets.contains_key(*name))
+            .map(|name| {
+                let pointer = format!("/environment/{}", pointer_token(name));
+                Violation::new(pointer, Duplicate, "is one of the job's `secrets`")
+            })
+            .collect();
+        if let Some(size) = overrides.size {
+            let settings = self.sidecars.iter().map(|one| &one.settings);
+            let (cpu, memory) =
+                Containers::least(settings.chain([&self.extra_container_definition]));
+            for (pointer, wanted, kept, unit) in
+                [("/cpu", size.cpu, cpu, "units"), ("/memory", size.memory, memory, "MiB")]
+            {
+                if u64::from(wanted) < kept {
+                    let detail = format!("the job's containers want {kept} {unit}");
+                    violations.push(Violation::new(pointer, Range, detail));
+                }
+            }
+        }
+        if violations.is_empty() { Ok(overrides) } else { Err(violations) }
     }
 }
 

@@ -20,7 +20,8 @@ pub enum SecretStore {
 /// for; `None` if it has not the form of one.
 ///
 /// Source: Amazon ECS Developer Guide, "Pass sensitive data to an Amazon ECS container":
-/// `arn:…:secretsmanager:<region>:<account>:secret:<name>-<6 characters>`, with
+/// `arn:…:secretsmanager:<region>:<account>:secret:<name>-<6 characters>` (a `!` stands in the names of
+/// those that AWS services manage, such as a database's password), with
 /// `:<json key>:<version stage>:<version id>` behind it where a part is meant, and
 /// `arn:…:ssm:<region>:<account>:parameter/<name>`.
 pub(super) fn secret_resource(reference: &str) -> Option<(SecretStore, String)> {
@@ -32,7 +33,9 @@ pub(super) fn secret_resource(reference: &str) -> Option<(SecretStore, String)> 
         ("secretsmanager", ["secret", name]) | ("secretsmanager", ["secret", name, _, _, _]) => {
             let (stem, suffix) = name.rsplit_once('-')?;
             let good = !stem.is_empty()
-                && stem.bytes().all(|one| one.is_ascii_alphanumeric() || b"/_+=.@-".contains(&one))
+                && stem
+                    .bytes()
+                    .all(|one| one.is_ascii_alphanumeric() || b"/_+=.@-!".contains(&one))
                 && suffix.len() == 6
                 && suffix.bytes().all(|one| one.is_ascii_alphanumeric())
                 && rest[2..].iter().all(|part| part.chars().all(|one| one.is_ascii_graphic()));
@@ -85,6 +88,26 @@ pub(super) fn check_secret(
     }
 }
 
+/// What a registry is logged in to with: a whole secret of Secrets Manager (Amazon ECS API Reference,
+/// RepositoryCredentials).
+pub(super) fn check_credentials(
+    fields: &mut Fields<'_>,
+    key: &str,
+    reference: &str,
+    deployment: &Deployment,
+) {
+    match secret_resource(reference) {
+        Some((SecretStore::SecretsManager, arn)) if arn == reference => {
+            check_secret(fields, key, reference, deployment);
+        }
+        _ => fields.violation_at(
+            key,
+            Format,
+            "must be the ARN of a secret of Secrets Manager, and of no part of it",
+        ),
+    }
+}
+
 /// The secrets of the main container, by the variable that holds each.
 pub(super) fn check_secrets(
     fields: &mut Fields<'_>,
@@ -123,12 +146,16 @@ mod tests {
         for reference in [
             secret.to_owned(),
             format!("{secret}:password::"),
+            "arn:aws:secretsmanager:eu-west-1:111122223333:secret:app/db-AbC123:::".to_owned(),
             format!("{secret}:password:AWSPREVIOUS:"),
             format!("{secret}:::9d4cb84b-ad69-40c0-a0ab-cead36b967e8"),
         ] {
             let expected = Some((SecretStore::SecretsManager, secret.to_owned()));
             assert_eq!(secret_resource(&reference), expected, "{reference}");
         }
+        let managed = "arn:aws:secretsmanager:eu-west-1:111122223333:secret:rds!db-1f2e-AbC123";
+        let expected = Some((SecretStore::SecretsManager, managed.to_owned()));
+        assert_eq!(secret_resource(managed), expected);
         let parameter = "arn:aws:ssm:eu-west-1:111122223333:parameter/app/db.password";
         assert_eq!(
             secret_resource(parameter),

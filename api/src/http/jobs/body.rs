@@ -67,7 +67,7 @@ pub(in crate::http) struct JobRequest {
     pub(in crate::http) network: Option<NetworkRequest>,
     #[schema(default = "on_demand")]
     pub(in crate::http) capacity: Option<Capacity>,
-    /// Of Fargate: `LATEST`, `1.4.0` or `1.3.0`.
+    /// Of Fargate: `LATEST` or `1.4.0`.
     #[schema(default = "LATEST", example = "1.4.0")]
     pub(in crate::http) platform_version: Option<String>,
     /// Whether `aws ecs execute-command` opens a shell in a running task. Wants a `task_role` that
