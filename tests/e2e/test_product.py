@@ -403,8 +403,11 @@ SMALLEST = {"name": "refused", "image": "busybox:1", "schedule": "rate(1 day)"}
 
 @pytest.mark.parametrize("token", ["", "wrong", "a" * 64])
 def test_every_v1_path_wants_the_token(stack, token):
-    for method, path in (("GET", jobs()), ("POST", jobs()), ("GET", job_path("x")), ("DELETE", job_path("x")),
-                         ("POST", job_path("x", "/pause")), ("GET", job_path("x", "/runs"))):
+    for method, path in (("GET", jobs()), ("POST", jobs()), ("GET", job_path("x")), ("PUT", job_path("x")),
+                         ("PATCH", job_path("x")), ("DELETE", job_path("x")), ("POST", job_path("x", "/pause")),
+                         ("POST", job_path("x", "/notifications/test")), ("GET", job_path("x", "/runs")),
+                         ("POST", job_path("x", "/runs")), ("GET", job_path("x", "/runs/y/logs")),
+                         ("POST", job_path("x", "/runs/y/stop"))):
         problem(stack.call(method, path, token=token), 401)
 
 

@@ -266,6 +266,8 @@ def test_a_field_reaches_aws_and_so_does_its_change(stack, fullest, name):
     field = FIELDS[name]
     told = field.told(fullest.aws)
     assert holds(told, field.told_first), told
+    if isinstance(field.told_first, dict):
+        assert told.keys() == field.told_first.keys()
     given = {**field.first} if isinstance(field.first, dict) else field.first
     if name == "extra_container_definition":
         given = {**given, "logConfiguration": {"options": EXTRA["logConfiguration"]["options"]}}
@@ -687,22 +689,37 @@ def test_a_repeated_create_is_answered_byte_for_byte(stack):
     assert (get(stack, job_path("once"))["cpu"], runs(stack, "once")) == (256, [])
 
 
-def test_twenty_requests_with_one_key_are_one_run(stack):
+def sent_at_once(stack, times: int, path: str, body: dict, headers: dict[str, str]) -> bytes:
+    """The one answer of a request that is sent several times at once."""
+    answers = at_once(*[lambda: raw(stack, "POST", path, body, headers)] * times)
+    first = [answer for status, told, answer in answers if status == 201 and "Idempotent-Replayed" not in told]
+    assert len(first) == 1, answers
+    for status, told, answer in answers:
+        if status == 201:
+            assert answer == first[0]
+        else:  # while the first one went on
+            assert (status, json.loads(answer)["code"]) == (409, "conflict"), answer
+            assert int(told["Retry-After"]) > 0
+    status, told, answer = raw(stack, "POST", path, body, headers)
+    assert (status, told["Idempotent-Replayed"], answer) == (201, "true", first[0])
+    return first[0]
+
+
+def test_ten_creates_at_once_with_one_key_are_one_job(stack):
+    definition = {"name": "ten", "image": "busybox:1", "schedule": DAILY}
+    job = json.loads(sent_at_once(stack, 10, jobs(), definition, key()))
+    found = get(stack, job_path("ten"))
+    assert (found["id"], found["generation"], found["status"]["phase"]) == (job["id"], 1, "ready")
+    assert {kind: len(names) for kind, names in in_aws(stack, "ten").items()} == {
+        "clusters": 1, "task definitions": 1, "rules": 2, "roles": 2, "topics": 1, "subscriptions": 0,
+        "log groups": 1}
+
+
+def test_twenty_run_nows_at_once_with_one_key_are_one_run(stack):
     post(stack, {"name": "twenty", "image": "busybox:1", "schedule": DAILY})
     once, path = key(), job_path("twenty", "/runs")
-    answers = at_once(*[lambda: raw(stack, "POST", path, {"command": ["true"]}, once)] * 20)
-    first = [body for status, headers, body in answers if status == 201 and "Idempotent-Replayed" not in headers]
-    assert len(first) == 1, answers
-    for status, headers, body in answers:
-        if status == 201:
-            assert body == first[0]
-        else:  # while the first one went on
-            assert (status, json.loads(body)["code"]) == (409, "conflict"), body
-            assert int(headers["Retry-After"]) > 0
-    run = json.loads(first[0])
+    run = json.loads(sent_at_once(stack, 20, path, {"command": ["true"]}, once))
     assert ended(stack, run)["status"] == "succeeded"
-    status, headers, body = raw(stack, "POST", path, {"command": ["true"]}, once)
-    assert (status, headers["Idempotent-Replayed"], body) == (201, "true", first[0])
     problem(stack.call("POST", path, {"command": ["false"]}, headers=once), 422, "idempotency_mismatch")
     problem(stack.call("POST", path, {"command": []}, headers=once), 422)
     assert [found["id"] for found in runs(stack, "twenty")] == [run["id"]]
