@@ -1,4 +1,5 @@
-"""What the end-to-end tests share: a local cloud on ports of its own, and an HTTPS subscriber.
+"""What the end-to-end tests share: a local cloud on ports of its own, Cronplane deployed to another one, and
+HTTPS subscribers.
 
 All traffic stays on 127.0.0.1. Everything that is started here is ended here.
 """
@@ -27,7 +28,21 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-ACCOUNT, REGION = "000000000000", "us-east-1"
+sys.path.insert(0, str(ROOT / "scripts"))
+
+import local_stack  # noqa: E402
+import sns_inbox  # noqa: E402
+
+ACCOUNT, REGION = local_stack.ACCOUNT, local_stack.REGION
+STACK = "e2e"
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "last: after all others: it looks back on them, or would wait for what goes on")
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: item.get_closest_marker("last") is not None)
 
 
 def free_port():
@@ -198,3 +213,27 @@ def cloud(docker_host, authority, tmp_path_factory):
     }).start()
     yield cloud
     cloud.stop()
+
+
+# --- Cronplane in a local cloud -----------------------------------------------------------------
+
+@pytest.fixture(scope="session")
+def stack():
+    """Cronplane as scripts/up brings it up, on ports of its own."""
+    state = ROOT / ".local" / "e2e" / "product"
+    up = local_stack.Stack(state, free_port(), free_port(), free_port(), name=STACK)
+    try:
+        up.up()
+        yield up
+    finally:
+        up.down(stop_runtime=False)
+
+
+@pytest.fixture(scope="session")
+def inbox(stack):
+    """Subscribers on https, each on a path of its own."""
+    server = sns_inbox.Inbox(stack.state)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server
+    server.shutdown()
+    server.server_close()

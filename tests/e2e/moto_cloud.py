@@ -27,6 +27,7 @@ from conftest import REGION, ROOT, client, eventually, free_port
 
 STACK = "second"
 TOKEN = "a token of the tests"
+MOTO_ACCOUNT = "123456789012"
 
 # What of template.yaml the binary itself rests on; the rest is how it is invoked.
 KEPT_RESOURCES = ("Table", "RoleBoundary", "ScheduleDeadLetterQueue")
@@ -140,6 +141,7 @@ class SecondCloud:
         eventually(lambda: self.answers(f"{self.endpoint}/moto-api/data.json"), timeout=60)
         self.recorder = Recorder(self.port, self.as_moto_takes_it, self.as_aws_answers)
         self.account = self.client("sts").get_caller_identity()["Account"]
+        assert self.account == MOTO_ACCOUNT
         self.variables = self.deploy()
         with zipfile.ZipFile(ROOT / "dist" / "cronplane.zip") as package:
             binary = pathlib.Path(package.extract("bootstrap", self.state))
@@ -228,6 +230,10 @@ class SecondCloud:
             "AdminTokenSha256": hashlib.sha256(TOKEN.encode()).hexdigest(),
             "DefaultSubnets": subnet,
             "PassableRoles": f"arn:aws:iam::{self.account}:role/jobs/*",
+            "ReadableSecrets": ",".join(
+                f"arn:aws:{pattern}" for pattern in (
+                    f"secretsmanager:{REGION}:{self.account}:secret:reports/*",
+                    f"ssm:{REGION}:{self.account}:parameter/reports/*")),
             "PublicUrl": self.url,
         }
         template, names = local_template(cfnlint.decode.cfn_yaml.load(str(ROOT / "template.yaml")))
@@ -257,11 +263,11 @@ class SecondCloud:
         """A client that looks at moto past the recorder, which holds the product's own calls only."""
         return client(service, self.endpoint)
 
-    def call(self, method: str, path: str, body=None) -> tuple[int, dict | None]:
+    def call(self, method: str, path: str, body=None, headers: dict | None = None) -> tuple[int, dict | None]:
         """A request to Cronplane's API; gives the status and the body."""
         request = urllib.request.Request(
             self.url + path, method=method, data=None if body is None else json.dumps(body).encode(),
-            headers={"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json"})
+            headers={"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json", **(headers or {})})
         try:
             with urllib.request.urlopen(request, timeout=60) as answer:
                 status, text = answer.status, answer.read()

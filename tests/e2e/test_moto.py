@@ -1,8 +1,8 @@
 """The same provisioning against a second, independent emulator: moto takes each call of Cronplane's, and
 holds afterwards what was asked for.
 
-moto starts no tasks on a schedule and tells of none, so this is about what Cronplane makes, changes and
-takes away, not about runs.
+moto starts no tasks on a schedule and no containers, and tells of no task, so this is about what Cronplane
+makes, changes and takes away, and of runs about the calls that start and stop them.
 
 Where moto is known to be wrong, it is told at the place: `SecondCloud.as_aws_answers` (the tags of a log group
 that is not there, the tasks of a deregistered revision, a task's time and version), `SecondCloud.as_moto_takes_it`
@@ -13,13 +13,18 @@ that is not there, the tasks of a deregistered revision, a task's time and versi
 import json
 import pathlib
 import re
+import time
 import zlib
 
 import pytest
 from conftest import REGION, ROOT, eventually
-from moto_cloud import STACK, SecondCloud
+from moto_cloud import MOTO_ACCOUNT, STACK, SecondCloud
 
 TEAM = "platform"
+
+# What a definition can name of the account that moto has.
+SECRET = f"arn:aws:secretsmanager:{REGION}:{MOTO_ACCOUNT}:secret:reports/db-AbC123"
+PARAMETER = f"arn:aws:ssm:{REGION}:{MOTO_ACCOUNT}:parameter/reports/token"
 
 # Every field that a definition can have; test_the_fullest_definition_has_every_field holds it to the API.
 FULLEST = {
@@ -29,18 +34,48 @@ FULLEST = {
     "command": ["report", "--all"],
     "entry_point": ["/bin/sh", "-c"],
     "environment": {"PLACE": "here", "EMPTY": ""},
+    "working_directory": "/srv/report",
+    "secrets": {"DB_PASSWORD": f"{SECRET}:password::", "TOKEN": PARAMETER},
     "cpu": 512,
     "memory": 2048,
+    "architecture": "arm64",
+    "ephemeral_storage_gib": 100,
+    "volumes": [
+        {"name": "shared"},
+        {"name": "reports", "mount_path": "/mnt/reports", "read_only": True, "efs": {
+            "file_system_id": "fs-0123456789abcdef0", "access_point_id": "fsap-0123456789abcdef0",
+            "iam_authorization": True}}],
+    "stop_timeout_seconds": 90,
+    "health_check": {"command": ["CMD-SHELL", "test -f /tmp/ready"], "interval_seconds": 10, "timeout_seconds": 3,
+                     "retries": 4, "start_period_seconds": 20},
+    "extra_container_definition": {
+        "cpu": 256,
+        "memory": 1024,
+        "dependsOn": [{"containerName": "proxy", "condition": "HEALTHY"}],
+        "linuxParameters": {"initProcessEnabled": True},
+        "ulimits": [{"name": "nofile", "softLimit": 1024, "hardLimit": 4096}],
+        "logConfiguration": {"options": {"mode": "non-blocking"}}},
+    "sidecars": [{
+        "name": "proxy", "image": "envoyproxy/envoy:v1.33.0", "memoryReservation": 128,
+        "healthCheck": {"command": ["CMD", "/healthy"], "interval": 5},
+        "mountPoints": [{"sourceVolume": "shared", "containerPath": "/shared"}]}],
     "network": {"subnets": ["subnet-0a1b2c3d"], "security_groups": ["sg-0a1b2c3d"], "assign_public_ip": True},
+    "capacity": "spot",
+    "platform_version": "1.4.0",
+    "enable_execute_command": True,
+    "enable_ecs_managed_tags": True,
     "cluster": "shared",
-    "task_role": "arn:aws:iam::123456789012:role/jobs/report",
+    "task_role": f"arn:aws:iam::{MOTO_ACCOUNT}:role/jobs/report",
+    "execution_role": f"arn:aws:iam::{MOTO_ACCOUNT}:role/jobs/start",
     "schedule": "cron(0/15 8-18 ? * MON-FRI *)",
     "enabled": True,
     "log_retention_days": 90,
     "tags": {"cost-centre": "42", "owner": "us"},
     "notifications": {"subscribers": [
         {"protocol": "email", "endpoint": "ops@example.com"},
-        {"protocol": "https", "endpoint": "https://hooks.example.com/cronplane"}]},
+        {"protocol": "https", "endpoint": "https://hooks.example.com/cronplane"},
+        {"protocol": "sqs", "endpoint": f"arn:aws:sqs:{REGION}:{MOTO_ACCOUNT}:alerts"},
+        {"protocol": "lambda", "endpoint": f"arn:aws:lambda:{REGION}:{MOTO_ACCOUNT}:function:alert:live"}]},
 }
 
 # Calls that are meant to be refused now and then: they ask whether something is there.
@@ -50,14 +85,13 @@ QUESTIONS = {
     "sns:ListTagsForResource": ("ResourceNotFound", "Resource does not exist"),
     "logs:ListTagsForResource": ("ResourceNotFoundException", "The specified resource does not exist"),
     "iam:GetRole": ("NoSuchEntity", "Role .* not found"),
-    # A role is brought up to date from where its creation fails.
-    "iam:CreateRole": ("EntityAlreadyExists", "Role with name .* already exists"),
+    # A run's stream that is not there yet; moto speaks of its group.
+    "logs:GetLogEvents": ("ResourceNotFoundException", "The specified log (stream|group) does not exist"),
 }
 
 # Operations in the code that nothing here leads to, and why.
 NOT_MADE = {
     "events:DisableRule": "made when a paused job's reconcile is hindered; nothing here hinders one",
-    "logs:GetLogEvents": "reads a run's log, and moto tells of no runs",
 }
 
 
@@ -91,7 +125,7 @@ def post(moto):
     def post(definition: dict) -> dict:
         cluster = definition.get("cluster")
         if cluster:
-            moto.client("ecs").create_cluster(clusterName=cluster)
+            shared(moto, cluster)
             before["clusters"].add(cluster)
         status, job = moto.call("POST", jobs(), definition)
         assert status == 201, job
@@ -114,6 +148,11 @@ def jobs() -> str:
 
 def path(name: str) -> str:
     return f"{jobs()}/{name}"
+
+
+def shared(moto, cluster: str) -> None:
+    """A cluster that others made, in which tasks can be on Spot."""
+    moto.client("ecs").create_cluster(clusterName=cluster, capacityProviders=["FARGATE", "FARGATE_SPOT"])
 
 
 def ready(job: dict) -> dict:
@@ -214,16 +253,45 @@ def looked_at(moto, definition: dict) -> None:
         arns["execution_role"], definition.get("task_role"))
     assert {**found["tags"], **expected_tags} == found["tags"]
     image = definition["image"]
-    (main,) = [one for one in found["containerDefinitions"] if one["name"] == "main"]
+    main, *sidecars = found["containerDefinitions"]
+    assert main["name"] == "main"
     assert main["essential"] is True
     assert main["image"] == (image if isinstance(image, str) else (
         f"{moto.account}.dkr.ecr.{REGION}.amazonaws.com/{image['repository']}:{image['tag']}"))
     assert (main.get("command"), main.get("entryPoint")) == (definition.get("command"), definition.get("entry_point"))
     environment = {one["name"]: one["value"] for one in main["environment"]}
     assert {**environment, **definition.get("environment", {})} == environment
-    assert main["logConfiguration"] == {"logDriver": "awslogs", "options": {
+    log = {"logDriver": "awslogs", "options": {
         "awslogs-group": f"/cronplane/{STACK}/{TEAM}/{name}", "awslogs-region": REGION,
         "awslogs-stream-prefix": "run"}}
+    extra = definition.get("extra_container_definition", {})
+    options = extra.get("logConfiguration", {}).get("options", {})
+    assert main["logConfiguration"] == {**log, "options": {**log["options"], **options}}
+    assert {key: main[key] for key in extra if key != "logConfiguration"} == {
+        key: value for key, value in extra.items() if key != "logConfiguration"}
+    assert {one["name"]: one["valueFrom"] for one in main.get("secrets", [])} == definition.get("secrets", {})
+    assert (main.get("workingDirectory"), main.get("stopTimeout")) == (
+        definition.get("working_directory"), definition.get("stop_timeout_seconds"))
+    check = definition.get("health_check")
+    assert main.get("healthCheck") == (check and {
+        "command": check["command"], "interval": check["interval_seconds"], "timeout": check["timeout_seconds"],
+        "retries": check["retries"], "startPeriod": check["start_period_seconds"]})
+    volumes = definition.get("volumes", [])
+    assert [one["name"] for one in found["volumes"]] == [one["name"] for one in volumes]
+    for volume, given in zip(found["volumes"], volumes):
+        efs = volume.get("efsVolumeConfiguration", {})
+        assert efs.get("fileSystemId") == given.get("efs", {}).get("file_system_id")
+        assert efs.get("authorizationConfig", {}).get("accessPointId") == given.get("efs", {}).get("access_point_id")
+    assert [(one["sourceVolume"], one["containerPath"], one["readOnly"]) for one in main["mountPoints"]] == [
+        (one["name"], one["mount_path"], one.get("read_only", False)) for one in volumes if "mount_path" in one]
+    for sidecar, given in zip(sidecars, definition.get("sidecars", []), strict=True):
+        assert (sidecar["essential"], sidecar["logConfiguration"]) == (False, log)
+        assert {key: sidecar.get(key) for key in given if key != "healthCheck"} == {
+            key: value for key, value in given.items() if key != "healthCheck"}
+        assert {**sidecar.get("healthCheck", {}), **given.get("healthCheck", {})} == sidecar.get("healthCheck", {})
+    assert found["runtimePlatform"] == {
+        "cpuArchitecture": definition.get("architecture", "x86_64").upper(), "operatingSystemFamily": "LINUX"}
+    assert found.get("ephemeralStorage", {}).get("sizeInGiB") == definition.get("ephemeral_storage_gib")
 
     scheduled, target = schedule(moto, name)
     assert scheduled["ScheduleExpression"] == definition["schedule"]
@@ -235,7 +303,16 @@ def looked_at(moto, definition: dict) -> None:
     assert vpc["Subnets"] == network["subnets"]
     assert vpc.get("SecurityGroups", []) == network.get("security_groups", [])
     assert vpc["AssignPublicIp"] == ("ENABLED" if network.get("assign_public_ip") else "DISABLED")
-    assert target["EcsParameters"]["PropagateTags"] == "TASK_DEFINITION"
+    start = target["EcsParameters"]
+    assert (start["PropagateTags"], start["PlatformVersion"], start.get("EnableExecuteCommand", False),
+            start.get("EnableECSManagedTags", False)) == (
+        "TASK_DEFINITION", definition.get("platform_version", "LATEST"),
+        definition.get("enable_execute_command", False), definition.get("enable_ecs_managed_tags", False))
+    if definition.get("capacity", "on_demand") == "on_demand":
+        assert (start["LaunchType"], start.get("CapacityProviderStrategy")) == ("FARGATE", None)
+    else:
+        assert "LaunchType" not in start
+        assert start["CapacityProviderStrategy"][0]["capacityProvider"] == "FARGATE_SPOT"
     template = json.loads(target["InputTransformer"]["InputTemplate"])
     assert template["containerOverrides"][0]["environment"][0]["name"] == "SCHEDULED_TIME"
 
@@ -244,7 +321,10 @@ def looked_at(moto, definition: dict) -> None:
     assert (failures["State"], failures["Tags"]) == ("ENABLED", expected_tags)
     assert (told["Arn"], told["DeadLetterConfig"]) == (arns["topic"], {"Arn": dead_letters})
 
+    assert arns["execution_role"] == definition.get("execution_role", arns["execution_role"])
     for kind, service in (("execution_role", "ecs-tasks"), ("events_role", "events")):
+        if kind in definition:
+            continue
         made = role(moto, arns[kind])
         assert (made["Path"], made["Tags"]) == ("/cronplane/", expected_tags)
         assert made["PermissionsBoundary"]["PermissionsBoundaryArn"] == boundary
@@ -254,9 +334,14 @@ def looked_at(moto, definition: dict) -> None:
     assert statements["RunTask"]["Condition"]["ArnEquals"]["ecs:cluster"] == arns["cluster"]
     passed = [arns["execution_role"], *filter(None, [definition.get("task_role")])]
     assert statements["PassRoles"]["Resource"] == passed
-    statements = role(moto, arns["execution_role"])["Statements"]
-    assert statements["WriteLogs"]["Resource"].startswith(f"{arns['log_group']}:")
-    assert ("PullImage" in statements) == isinstance(image, dict)
+    if "execution_role" not in definition:
+        statements = role(moto, arns["execution_role"])["Statements"]
+        assert statements["WriteLogs"]["Resource"].startswith(f"{arns['log_group']}:")
+        assert ("PullImage" in statements) == isinstance(image, dict)
+        references = definition.get("secrets", {}).values()
+        for sid, service in (("Secrets", "secretsmanager"), ("Parameters", "ssm")):
+            assert statements.get(sid, {}).get("Resource", []) == sorted(
+                ":".join(one.split(":")[:7]) for one in references if one.split(":")[2] == service)
 
     sns = moto.client("sns")
     policy = json.loads(sns.get_topic_attributes(TopicArn=arns["topic"])["Attributes"]["Policy"])
@@ -281,7 +366,8 @@ def test_the_fullest_definition_has_every_field():
 
 @pytest.mark.parametrize("file", definitions(), ids=lambda file: str(file.relative_to(ROOT / "examples")))
 def test_example_is_made_and_taken_away(moto, post, file):
-    definition = json.loads(file.read_text())
+    text = file.read_text().replace("111122223333", moto.account).replace("eu-west-1", REGION)
+    definition = json.loads(text)
     post(definition)
     looked_at(moto, definition)
 
@@ -307,7 +393,15 @@ def test_the_same_again_makes_no_call_but_to_the_table(moto, fullest, post):
     {"command": ["report", "--some"]},
     {"description": "Another one"},
     {"log_retention_days": 7},
-    {"task_role": None},
+    {"task_role": f"arn:aws:iam::{MOTO_ACCOUNT}:role/jobs/other"},
+    {"execution_role": None},
+    {"secrets": {"TOKEN": None}},
+    {"volumes": [{"name": "shared", "mount_path": "/shared"}]},
+    {"sidecars": [], "extra_container_definition": None},
+    {"health_check": {"retries": 2}, "stop_timeout_seconds": None, "working_directory": None},
+    {"architecture": "x86_64", "ephemeral_storage_gib": None},
+    {"capacity": "on_demand"},
+    {"platform_version": None, "enable_execute_command": False, "enable_ecs_managed_tags": None},
     {"network": {"assign_public_ip": False}},
     {"notifications": {"subscribers": [{"protocol": "email", "endpoint": "other@example.com"}]}},
     {"cluster": None},
@@ -334,7 +428,7 @@ def test_own_cluster_has_the_tags_and_goes_when_the_job_moves(moto, fullest, pos
     change(moto, "PATCH", fullest["name"], {"tags": {"owner": None, "stage": "two"}})
     looked_at(moto, merged(definition, {"tags": {"owner": None, "stage": "two"}}))
     change(moto, "PATCH", fullest["name"], {"tags": fullest["tags"] | {"stage": None}})
-    moto.client("ecs").create_cluster(clusterName="shared")
+    shared(moto, "shared")
     change(moto, "PATCH", fullest["name"], {"cluster": "shared"})
     looked_at(moto, fullest)
     assert f"{STACK}_{TEAM}_{fullest['name']}" not in everything(moto)["clusters"]
@@ -380,6 +474,98 @@ def test_deletion_stops_what_still_runs(moto, fullest, post):
     status, job = moto.call("DELETE", path(fullest["name"]))
     assert (status, job["status"]["phase"]) == (202, "deleting"), job
     eventually(lambda: moto.call("DELETE", f"{path(fullest['name'])}?stop_tasks=true&delete_logs=true")[0] == 204)
+
+
+def test_own_cluster_gets_spot_when_it_is_wanted(moto, fullest, post):
+    definition = {key: value for key, value in fullest.items() if key not in ("cluster", "capacity")}
+    post(definition)
+    ecs, cluster = moto.client("ecs"), f"{STACK}_{TEAM}_{fullest['name']}"
+    ecs.put_cluster_capacity_providers(cluster=cluster, capacityProviders=[], defaultCapacityProviderStrategy=[])
+    change(moto, "PATCH", fullest["name"], {"capacity": "spot"})
+    looked_at(moto, {**definition, "capacity": "spot"})
+    (found,) = ecs.describe_clusters(clusters=[cluster])["clusters"]
+    assert set(found["capacityProviders"]) == {"FARGATE", "FARGATE_SPOT"}
+
+
+# ---- runs that are asked for
+
+
+def test_a_run_is_foreseen_started_once_read_and_stopped(moto, fullest, post):
+    """moto starts no container, and tells of no task by itself: the run stays as RunTask answered it. It starts
+    tasks only in subnets that it has."""
+    definition = {key: value for key, value in fullest.items() if key not in ("cluster", "network")}
+    post(definition)
+    ecs, base, runs = moto.client("ecs"), f"{STACK}_{TEAM}_{fullest['name']}", path(fullest["name"]) + "/runs"
+    asked = {"command": ["report", "--now"], "environment": {"PLACE": "there"}, "memory": 4096}
+    status, foreseen = moto.call("POST", f"{runs}?dry_run=true", asked)
+    assert (status, foreseen["status"]) == (200, 201), foreseen
+    assert [call["operation"] for call in foreseen["aws_calls"]] == ["ecs:RunTask"]
+    assert ecs.list_tasks(cluster=base)["taskArns"] == []
+
+    key = {"Idempotency-Key": fullest["name"]}
+    status, run = moto.call("POST", runs, asked, key)
+    assert (status, run["trigger"], run["overrides"]["memory"]) == (201, "manual", "4096"), run
+    assert moto.call("POST", runs, asked, key) == (201, run)
+    assert moto.call("POST", runs, {}, key)[0] == 422
+    assert moto.call("GET", runs)[1]["items"][0]["id"] == run["id"]
+    assert ecs.list_tasks(cluster=base)["taskArns"] == [run["task_arn"]]
+    (task,) = ecs.describe_tasks(cluster=base, tasks=[run["task_arn"]])["tasks"]
+    assert task["startedBy"] == f"cronplane/{run['id']}"
+    assert task["taskDefinitionArn"] == task_definition(moto, fullest["name"])["taskDefinitionArn"]
+    (override,) = task["overrides"]["containerOverrides"]
+    assert override["command"] == asked["command"]
+    assert task["overrides"]["memory"] == "4096"
+
+    logs, group = moto.client("logs"), f"/cronplane/{STACK}/{TEAM}/{fullest['name']}"
+    lines = f"{runs}/{run['id']}/logs"
+    assert moto.call("GET", lines)[1]["items"] == []
+    stream = f"run/main/{run['task_arn'].rsplit('/', 1)[1]}"
+    logs.create_log_stream(logGroupName=group, logStreamName=stream)
+    logs.put_log_events(
+        logGroupName=group, logStreamName=stream,
+        logEvents=[{"timestamp": int(time.time() * 1000), "message": "written"}])
+    assert [line["message"] for line in moto.call("GET", lines)[1]["items"]] == ["written"]
+
+    status, answer = moto.call("POST", f"{runs}/{run['id']}/stop", {"reason": "enough"})
+    assert (status, answer["id"]) == (202, run["id"]), answer
+    (task,) = ecs.describe_tasks(cluster=base, tasks=[run["task_arn"]])["tasks"]
+    assert (task["desiredStatus"], task["stoppedReason"]) == ("STOPPED", "enough")
+
+
+def test_dry_runs_change_nothing(moto, fullest, post):
+    """Each in the state that the one before left, and no call but those that look."""
+    name, before = fullest["name"], everything(moto)
+    shared(moto, "shared")
+    before["clusters"].add("shared")
+
+    def dry(method: str, where: str, body=None) -> list[str]:
+        seen, there = len(moto.recorder.calls), everything(moto)
+        status, foreseen = moto.call(method, f"{where}{'&' if '?' in where else '?'}dry_run=true", body)
+        assert status == 200, foreseen
+        assert everything(moto) == there
+        made = {call.operation.split(":")[1] for call in moto.recorder.calls[seen:]}
+        assert all(re.match("Get|List|Describe|Query", operation) for operation in made), made
+        return [call["operation"] for call in foreseen["aws_calls"]]
+
+    def real(method: str, where: str, body=None) -> list[str]:
+        """The calls that a request makes to change something."""
+        seen = len(moto.recorder.calls)
+        status, answer = moto.call(method, where, body)
+        assert 200 <= status < 300, answer
+        made = [call.operation for call in moto.recorder.calls[seen:]]
+        return [operation for operation in made if not operation.startswith("dynamodb:")
+                and not re.match("Get|List|Describe", operation.split(":")[1])]
+
+    for method, where, body in (
+        ("POST", jobs(), fullest),
+        ("PATCH", path(name), {"image": "busybox:2"}),
+        ("PATCH", path(name), {"execution_role": None, "tags": {"owner": None, "stage": "two"}}),
+        ("POST", path(name) + "/pause", None),
+        ("DELETE", path(name) + "?delete_logs=true", None),
+    ):
+        foreseen = dry(method, where, body)
+        assert foreseen and sorted(foreseen) == sorted(real(method, where, body)), (method, body)
+    assert everything(moto) == before
 
 
 # ---- the calls

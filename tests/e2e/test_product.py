@@ -7,31 +7,18 @@ Jobs start on the minute, so all are posted first and each test then waits for i
 import concurrent.futures
 import datetime
 import json
-import pathlib
-import re
 import shutil
-import socket
-import sys
-import threading
 import time
 import types
 
+import demo
+import local_stack
 import pytest
-
-ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
-sys.path.insert(0, str(ROOT / "scripts"))
-
-import demo  # noqa: E402
-import local_stack  # noqa: E402
-import sns_inbox  # noqa: E402
-
-ACCOUNT, REGION = local_stack.ACCOUNT, local_stack.REGION
-STACK = "e2e"
-TEAM = "platform"
-EVERY_MINUTE = "cron(* * * * ? *)"
-ENDED = {"succeeded", "failed", "failed_to_start", "timed_out", "stopped", "interrupted", "unknown"}
-# The next start is at most a minute away; the rest is for a slow machine.
-ONE_START = 120
+from conftest import ACCOUNT, REGION, ROOT, STACK
+from product import (
+    EVERY_MINUTE, ONE_START, TEAM, enabled_rules, first_ended_run, get, in_aws, instant, job_path, jobs, log_lines,
+    phase, problem, runs, subscription_states, until,
+)
 
 # Name: what the job does, and what becomes of it.
 JOBS = {
@@ -66,33 +53,6 @@ JOBS = {
         "tags": {"stage": "one", "owner": "us"},
     },
 }
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-@pytest.fixture(scope="session")
-def stack():
-    state = ROOT / ".local" / "e2e" / "product"
-    up = local_stack.Stack(state, free_port(), free_port(), free_port(), name=STACK)
-    try:
-        up.up()
-        yield up
-    finally:
-        up.down(stop_runtime=False)
-
-
-@pytest.fixture(scope="session")
-def inbox(stack):
-    """The subscriber of every job, each on a path of its own."""
-    server = sns_inbox.Inbox(stack.state)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield server
-    server.shutdown()
-    server.server_close()
 
 
 @pytest.fixture(scope="session")
@@ -130,82 +90,6 @@ def start_early(request):
     if shutil.which("terraform") is not None and any(
             "demonstration" in item.fixturenames for item in request.session.items):
         request.getfixturevalue("demonstration")
-
-
-# ---- words of the tests
-
-
-def jobs(rest: str = "") -> str:
-    return f"/v1/teams/{TEAM}/jobs{rest}"
-
-
-def job_path(name: str, rest: str = "") -> str:
-    return jobs(f"/{name}{rest}")
-
-
-def get(stack, path: str) -> dict:
-    status, _, answer = stack.call("GET", path)
-    assert status == 200, answer
-    return answer
-
-
-def phase(stack, name: str) -> str:
-    return get(stack, job_path(name))["status"]["phase"]
-
-
-def subscription_states(stack, name: str) -> list[str]:
-    return [subscription["state"] for subscription in get(stack, job_path(name))["status"]["subscriptions"]]
-
-
-def runs(stack, name: str, query: str = "") -> list[dict]:
-    return get(stack, job_path(name, f"/runs{query}"))["items"]
-
-
-def until(true, seconds: float, what: str) -> None:
-    assert local_stack.wait_until(true, seconds), f"not within {seconds} s: {what}"
-
-
-def first_ended_run(stack, name: str) -> dict:
-    def ended() -> bool:
-        found = runs(stack, name)
-        return bool(found) and found[-1]["status"] in ENDED
-
-    until(ended, ONE_START, f"the first run of {name} has ended; its runs: {runs(stack, name)}")
-    return runs(stack, name)[-1]
-
-
-def log_lines(stack, name: str, run: dict, query: str = "") -> list[str]:
-    return [line["message"] for line in get(stack, job_path(name, f"/runs/{run['id']}/logs{query}"))["items"]]
-
-
-def instant(text: str) -> datetime.datetime:
-    return datetime.datetime.fromisoformat(text.replace("Z", "+00:00"))
-
-
-def in_aws(stack, name: str) -> dict[str, list[str]]:
-    """All that AWS holds with the job's name in it, by kind."""
-    aws_name = f"{STACK}_{TEAM}_{name}"
-    ecs, events, iam, sns, logs = (stack.aws(service) for service in ("ecs", "events", "iam", "sns", "logs"))
-
-    def named(names) -> list[str]:
-        return [found for found in names if re.search(rf"{aws_name}($|[_:])", found)]
-
-    return {
-        "clusters": named(ecs.list_clusters()["clusterArns"]),
-        "task definitions": named(ecs.list_task_definitions(status="ACTIVE")["taskDefinitionArns"]),
-        "rules": named(rule["Name"] for rule in events.list_rules()["Rules"]),
-        "roles": named(role["RoleName"] for role in iam.list_roles(PathPrefix="/cronplane/")["Roles"]),
-        "topics": named(topic["TopicArn"] for topic in sns.list_topics()["Topics"]),
-        "subscriptions": named(found["TopicArn"] for found in sns.list_subscriptions()["Subscriptions"]),
-        "log groups": [
-            group["logGroupName"] for group in
-            logs.describe_log_groups(logGroupNamePrefix=f"/cronplane/{STACK}/{TEAM}/{name}")["logGroups"]
-            if group["logGroupName"].endswith(f"/{name}")],
-    }
-
-
-def enabled_rules(stack) -> list[str]:
-    return [rule["Name"] for rule in stack.aws("events").list_rules()["Rules"] if rule["State"] == "ENABLED"]
 
 
 # ---- a job
@@ -514,22 +398,16 @@ def test_a_poison_message_ends_in_the_dead_letter_queue_and_its_neighbours_do_no
 # ---- what is refused
 
 
-def problem(answer, status: int, code: str | None = None) -> dict:
-    got, headers, body = answer
-    assert got == status, body
-    assert headers["Content-Type"].startswith("application/problem+json")
-    assert {"type", "title", "status", "detail", "code", "request_id"} <= set(body), body
-    assert body["status"] == status
-    return body
-
-
 SMALLEST = {"name": "refused", "image": "busybox:1", "schedule": "rate(1 day)"}
 
 
 @pytest.mark.parametrize("token", ["", "wrong", "a" * 64])
 def test_every_v1_path_wants_the_token(stack, token):
-    for method, path in (("GET", jobs()), ("POST", jobs()), ("GET", job_path("x")), ("DELETE", job_path("x")),
-                         ("POST", job_path("x", "/pause")), ("GET", job_path("x", "/runs"))):
+    for method, path in (("GET", jobs()), ("POST", jobs()), ("GET", job_path("x")), ("PUT", job_path("x")),
+                         ("PATCH", job_path("x")), ("DELETE", job_path("x")), ("POST", job_path("x", "/pause")),
+                         ("POST", job_path("x", "/notifications/test")), ("GET", job_path("x", "/runs")),
+                         ("POST", job_path("x", "/runs")), ("GET", job_path("x", "/runs/y/logs")),
+                         ("POST", job_path("x", "/runs/y/stop"))):
         problem(stack.call(method, path, token=token), 401)
 
 
@@ -575,12 +453,14 @@ def test_the_examples_are_accepted(stack, example):
     until(lambda: get(stack, f"/v1/teams/examples/jobs/{job['name']}")["status"]["phase"] == "ready", 60, "it is ready")
 
 
+@pytest.mark.last
 def test_the_demo_finds_drift_in_its_second_run(demonstration):
     demonstration.result(timeout=300)
 
 
+@pytest.mark.last
 def test_nothing_was_undeliverable(stack, posted):
-    """Last, as it looks back on all the others: no start and no notice was lost on the way."""
+    """Looks back on all the others: no start and no notice was lost on the way."""
     attributes = stack.aws("sqs").get_queue_attributes(
         QueueUrl=stack.output("ScheduleDeadLetterQueueUrl"), AttributeNames=["ApproximateNumberOfMessages"])
     assert attributes["Attributes"]["ApproximateNumberOfMessages"] == "0"

@@ -1,0 +1,144 @@
+"""The words in which test_product.py and test_tasks.py speak to Cronplane and look at AWS; the fixture `stack`
+is in conftest.py."""
+
+import concurrent.futures
+import datetime
+import json
+import re
+import urllib.error
+import urllib.request
+
+import local_stack
+from conftest import STACK
+
+TEAM = "platform"
+EVERY_MINUTE = "cron(* * * * ? *)"
+ENDED = {"succeeded", "failed", "failed_to_start", "timed_out", "stopped", "interrupted", "unknown"}
+# The next start is at most a minute away; the rest is for a slow machine.
+ONE_START = 120
+
+
+def jobs(rest: str = "", team: str = TEAM) -> str:
+    return f"/v1/teams/{team}/jobs{rest}"
+
+
+def job_path(name: str, rest: str = "", team: str = TEAM) -> str:
+    return jobs(f"/{name}{rest}", team)
+
+
+def get(stack, path: str) -> dict:
+    status, _, answer = stack.call("GET", path)
+    assert status == 200, answer
+    return answer
+
+
+def phase(stack, name: str) -> str:
+    return get(stack, job_path(name))["status"]["phase"]
+
+
+def subscription_states(stack, name: str) -> list[str]:
+    return [subscription["state"] for subscription in get(stack, job_path(name))["status"]["subscriptions"]]
+
+
+def runs(stack, name: str, query: str = "") -> list[dict]:
+    return get(stack, job_path(name, f"/runs{query}"))["items"]
+
+
+def until(true, seconds: float, what: str) -> None:
+    assert local_stack.wait_until(true, seconds), f"not within {seconds} s: {what}"
+
+
+def first_ended_run(stack, name: str) -> dict:
+    def ended() -> bool:
+        found = runs(stack, name)
+        return bool(found) and found[-1]["status"] in ENDED
+
+    until(ended, ONE_START, f"the first run of {name} has ended; its runs: {runs(stack, name)}")
+    return runs(stack, name)[-1]
+
+
+def log_lines(stack, name: str, run: dict, query: str = "") -> list[str]:
+    return [line["message"] for line in get(stack, job_path(name, f"/runs/{run['id']}/logs{query}"))["items"]]
+
+
+def instant(text: str) -> datetime.datetime:
+    return datetime.datetime.fromisoformat(text.replace("Z", "+00:00"))
+
+
+def in_aws(stack, name: str) -> dict[str, list[str]]:
+    """All that AWS holds with the job's name in it, by kind."""
+    aws_name = f"{STACK}_{TEAM}_{name}"
+    ecs, events, iam, sns, logs = (stack.aws(service) for service in ("ecs", "events", "iam", "sns", "logs"))
+
+    def named(names) -> list[str]:
+        return [found for found in names if re.search(rf"{aws_name}($|[_:])", found)]
+
+    return {
+        "clusters": named(ecs.list_clusters()["clusterArns"]),
+        "task definitions": named(ecs.list_task_definitions(status="ACTIVE")["taskDefinitionArns"]),
+        "rules": named(rule["Name"] for rule in events.list_rules()["Rules"]),
+        "roles": named(role["RoleName"] for role in iam.list_roles(PathPrefix="/cronplane/")["Roles"]),
+        "topics": named(topic["TopicArn"] for topic in sns.list_topics()["Topics"]),
+        "subscriptions": named(found["TopicArn"] for found in sns.list_subscriptions()["Subscriptions"]),
+        "log groups": [
+            group["logGroupName"] for group in
+            logs.describe_log_groups(logGroupNamePrefix=f"/cronplane/{STACK}/{TEAM}/{name}")["logGroups"]
+            if group["logGroupName"].endswith(f"/{name}")],
+    }
+
+
+def enabled_rules(stack) -> list[str]:
+    return [rule["Name"] for rule in stack.aws("events").list_rules()["Rules"] if rule["State"] == "ENABLED"]
+
+
+def raw(stack, method: str, path: str, body=None, headers: dict | None = None) -> tuple[int, dict, bytes]:
+    """A request to the API; gives the status, the headers and the very bytes of the answer."""
+    request = urllib.request.Request(
+        stack.url + path, method=method, data=None if body is None else json.dumps(body).encode(),
+        headers={"Authorization": f"Bearer {stack.token()}",
+                 **({} if body is None else {"Content-Type": "application/json"}), **(headers or {})})
+    try:
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return answer.status, answer.headers, answer.read()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.headers, error.read()
+
+
+def post(stack, definition: dict, team: str = TEAM) -> dict:
+    """A job that is not there yet, once it is ready."""
+    status, _, answer = stack.call("POST", jobs(team=team), definition)
+    assert status == 201, answer
+    path = job_path(definition["name"], team=team)
+    until(lambda: get(stack, path)["status"]["phase"] == "ready", 60, f"{path} is ready")
+    return answer
+
+
+def run_now(stack, name: str, overrides: dict | None = None, team: str = TEAM) -> dict:
+    status, headers, run = stack.call("POST", job_path(name, "/runs", team), overrides)
+    assert status == 201, run
+    assert headers["Location"] == job_path(name, f"/runs/{run['id']}", team)
+    return run
+
+
+def ended(stack, run: dict, seconds: float = 60) -> dict:
+    """A run once it has ended."""
+    path = job_path(run["job"], f"/runs/{run['id']}", run["team"])
+    until(lambda: get(stack, path)["status"] in ENDED, seconds, f"{path} has ended")
+    return get(stack, path)
+
+
+def at_once(*works) -> list:
+    """What each of them gives, all done at the same time."""
+    with concurrent.futures.ThreadPoolExecutor(len(works)) as executor:
+        return [future.result() for future in [executor.submit(work) for work in works]]
+
+
+def problem(answer, status: int, code: str | None = None) -> dict:
+    got, headers, body = answer
+    assert got == status, body
+    assert headers["Content-Type"].startswith("application/problem+json")
+    assert {"type", "title", "status", "detail", "code", "request_id"} <= set(body), body
+    assert body["status"] == status
+    assert code in (None, body["code"]), body
+    return body
