@@ -55,6 +55,7 @@ def configure(arguments):
         "AWS_SECRET_ACCESS_KEY": "test",
         "S3_DATA_DIR": str(state / "s3"),
         "TMPDIR": str(state / "tmp"),  # the functions' unpacked packages
+        "LOCAL_CLOUD_NO_SPOT": str(state / "no-spot"),  # while there is such a file, Spot has no capacity
         "LOCAL_CLOUD_VOLUMES": str(state / "volumes"),  # the tasks' volumes and the EFS file systems
         "IOT_MTLS_ENABLED": "0",  # listeners on fixed ports that nothing here needs
         "SFTP_ENABLED": "0",

@@ -1,6 +1,6 @@
 """ECS: tasks that run, stop and tell of it as on AWS.
 
-Not modelled, and so not tested here: capacity (a RunTask that answers with `failures`), how a strategy
+Not modelled, and so not tested here: capacity, but for Spot that is used up (`_no_capacity`), how a strategy
 spreads tasks over its providers, Spot interruptions, ECS Exec, a role that ECS cannot assume yet. A task
 cannot call the local cloud: that listens on 127.0.0.1 only. Podman can mix what a container writes to its two
 outputs at one moment within a line.
@@ -10,6 +10,8 @@ import copy
 import datetime
 import json
 import logging
+import os
+import pathlib
 import queue
 import re
 import threading
@@ -370,11 +372,13 @@ def run_task_as_on_aws(original, data):
 
     token = data.get("clientToken")
     if not token:
-        return _started(original(request))
+        return _no_capacity(data) or _started(original(request))
     key = (get_account_id(), get_region(), ecs._resolve_cluster_name(data.get("cluster", "default")), token)
     with _client_tokens_lock:
         known = _client_tokens.get(key)
         if known is None or time.time() - known["at"] > A_DAY:
+            if response := _no_capacity(data):
+                return response
             response = _started(original(copy.deepcopy(request)))
             if response[0] == 200:
                 _client_tokens[key] = {"at": time.time(), "request": request, "response": response}
@@ -384,6 +388,17 @@ def run_task_as_on_aws(original, data):
                                    "conflicts. The provided clientToken is already in use with a different "
                                    "RunTask request.", 400)
     return known["response"]
+
+
+def _no_capacity(data):
+    """What ECS answers while Fargate has no capacity to spare: no error, and no task. Here that is while there
+    is the file LOCAL_CLOUD_NO_SPOT."""
+    strategy = data.get("capacityProviderStrategy") or []
+    spot_only = strategy and all(item["capacityProvider"] == "FARGATE_SPOT" for item in strategy)
+    if not spot_only or not pathlib.Path(os.environ["LOCAL_CLOUD_NO_SPOT"]).exists():
+        return None
+    reason = "Capacity is unavailable at this time. Please try again later or in a different availability zone"
+    return json_response({"tasks": [], "failures": [{"reason": reason}]})
 
 
 def _started(response):

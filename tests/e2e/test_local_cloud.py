@@ -653,6 +653,27 @@ def test_client_token_starts_a_task_once(aws, cluster):
     assert aws.run(cluster, definition, clientToken=uuid.uuid4().hex)["taskArn"] != first["taskArn"]
 
 
+def test_spot_that_is_used_up_is_told_without_an_error(aws, cloud, cluster):
+    name, definition, token = cluster["clusterName"], aws.definition("true"), uuid.uuid4().hex
+    aws.ecs.put_cluster_capacity_providers(
+        cluster=name, capacityProviders=["FARGATE", "FARGATE_SPOT"], defaultCapacityProviderStrategy=[])
+    spot = {"capacityProviderStrategy": [{"capacityProvider": "FARGATE_SPOT", "weight": 1}], "clientToken": token,
+            "networkConfiguration": NETWORK}
+    no_spot = cloud.state / "no-spot"
+    no_spot.touch()
+    try:
+        answer = aws.ecs.run_task(cluster=name, taskDefinition=definition["taskDefinitionArn"], **spot)
+        assert answer["tasks"] == []
+        assert [failure["reason"].split(".")[0] for failure in answer["failures"]] == [
+            "Capacity is unavailable at this time"]
+        assert aws.run(cluster, definition)["lastStatus"] != "STOPPED"
+    finally:
+        no_spot.unlink()
+    # What started nothing has used up no token.
+    answer = aws.ecs.run_task(cluster=name, taskDefinition=definition["taskDefinitionArn"], **spot)
+    assert [task["capacityProviderName"] for task in answer["tasks"]] == ["FARGATE_SPOT"]
+
+
 def test_unknown_cluster_is_refused(aws):
     definition, cluster = aws.definition("true"), {"clusterName": "nowhere"}
     refused(aws.run, "ClusterNotFoundException", cluster=cluster, definition=definition)

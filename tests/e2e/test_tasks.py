@@ -1,7 +1,7 @@
 """What a job's task can be, and what is done with runs and jobs besides waiting for the schedule: in the stack of
 test_product.py, with real containers, over HTTP only.
 
-Nothing here waits for the minute: the jobs start once a day, and are run now. What takes its time is begun
+Nothing here but the fallback from Spot waits for the minute: the jobs start once a day, and are run now. What takes its time is begun
 together (`begun`), and each test then waits for its own.
 """
 
@@ -19,8 +19,8 @@ import zipfile
 import pytest
 from conftest import ACCOUNT, REGION, ROOT, STACK
 from product import (
-    TEAM, at_once, ended, get, in_aws, instant, job_path, jobs, log_lines, phase, post, problem, raw, run_now,
-    runs, until,
+    ENDED, EVERY_MINUTE, ONE_START, TEAM, at_once, ended, get, in_aws, instant, job_path, jobs, log_lines, phase,
+    post, problem, raw, run_now, runs, until,
 )
 
 DAILY = "rate(1 day)"
@@ -467,6 +467,32 @@ def test_a_run_on_spot_is_one(stack, begun):
     assert (tags["cronplane:job"], tags["aws:ecs:clusterName"]) == ("on-spot", f"{STACK}_{TEAM}_on-spot")
     (cluster,) = stack.aws("ecs").describe_clusters(clusters=[f"{STACK}_{TEAM}_on-spot"])["clusters"]
     assert set(cluster["capacityProviders"]) == {"FARGATE", "FARGATE_SPOT"}
+
+
+def test_a_start_without_spot_capacity_is_made_on_demand(stack, begun):
+    """On request and on schedule; the start that the schedule promised is told as for any other job."""
+    ended(stack, begun["on-spot"])
+    no_spot = stack.state / "no-spot"
+    no_spot.touch()
+    try:
+        post(stack, {"name": "falls-back", "image": "busybox:1", "command": shell("echo for $SCHEDULED_TIME"),
+                     "capacity": "spot_with_fallback", "schedule": EVERY_MINUTE})
+        asked = ended(stack, run_now(stack, "falls-back"))
+        assert (asked["status"], asked["trigger"], asked["capacity_provider"]) == ("succeeded", "manual", "FARGATE")
+
+        def scheduled() -> list[dict]:
+            return [run for run in runs(stack, "falls-back", "?trigger=schedule") if run["status"] in ENDED]
+
+        until(scheduled, ONE_START, "its first start on schedule has ended")
+    finally:
+        no_spot.unlink()
+    patch(stack, "falls-back", {"enabled": False})
+    run = scheduled()[-1]
+    assert (run["status"], run["capacity_provider"]) == ("succeeded", "FARGATE")
+    assert instant(run["scheduled_time"]).second == 0
+    assert log_lines(stack, "falls-back", run) == [f"for {run['scheduled_time']}"]
+    later = ended(stack, run_now(stack, "falls-back"))
+    assert (later["status"], later["capacity_provider"]) == ("succeeded", "FARGATE_SPOT")
 
 
 def test_a_cluster_without_spot_is_refused_to_a_job_that_wants_it(stack, fullest):
