@@ -30,7 +30,7 @@ TOKEN = "a token of the tests"
 MOTO_ACCOUNT = "123456789012"
 
 # What of template.yaml the binary itself rests on; the rest is how it is invoked.
-KEPT_RESOURCES = ("Table", "RoleBoundary", "ScheduleDeadLetterQueue")
+KEPT_RESOURCES = ("Table", "RoleBoundary", "ScheduleDeadLetterQueue", "StartQueue")
 
 
 @dataclasses.dataclass(frozen=True)

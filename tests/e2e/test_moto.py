@@ -198,8 +198,9 @@ def our_tags(name: str, own: dict[str, str]) -> dict[str, str]:
 
 
 def task_definition(moto, name: str) -> dict:
-    """The revision that the schedule starts, with its tags."""
-    arn = schedule(moto, name)[1]["EcsParameters"]["TaskDefinitionArn"]
+    """The revision that is started, with its tags."""
+    (arn,) = [one["arn"] for one in moto.call("GET", path(name))[1]["status"]["resources"]
+              if one["kind"] == "task_definition"]
     answer = moto.client("ecs").describe_task_definition(taskDefinition=arn, include=["TAGS"])
     return {**answer["taskDefinition"], "tags": tags(answer["tags"])}
 
@@ -228,6 +229,28 @@ def subscribers(moto, topic_arn: str) -> set[tuple[str, str]]:
     """Who is subscribed. (moto takes every subscription as confirmed; on AWS these were pending.)"""
     listed = moto.client("sns").list_subscriptions_by_topic(TopicArn=topic_arn)["Subscriptions"]
     return {(one["Protocol"], one["Endpoint"]) for one in listed}
+
+
+def starts_a_task(target: dict, arns: dict, definition: dict, network: dict) -> None:
+    """Whether the schedule's target is a task as it is wanted."""
+    assert (target["Arn"], target["RoleArn"]) == (arns["cluster"], arns["events_role"])
+    assert target["EcsParameters"]["TaskDefinitionArn"] == arns["task_definition"]
+    vpc = target["EcsParameters"]["NetworkConfiguration"]["awsvpcConfiguration"]
+    assert vpc["Subnets"] == network["subnets"]
+    assert vpc.get("SecurityGroups", []) == network.get("security_groups", [])
+    assert vpc["AssignPublicIp"] == ("ENABLED" if network.get("assign_public_ip") else "DISABLED")
+    start = target["EcsParameters"]
+    assert (start["PropagateTags"], start["PlatformVersion"], start.get("EnableExecuteCommand", False),
+            start.get("EnableECSManagedTags", False)) == (
+        "TASK_DEFINITION", definition.get("platform_version", "LATEST"),
+        definition.get("enable_execute_command", False), definition.get("enable_ecs_managed_tags", False))
+    if definition.get("capacity", "on_demand") == "on_demand":
+        assert (start["LaunchType"], start.get("CapacityProviderStrategy")) == ("FARGATE", None)
+    else:
+        assert "LaunchType" not in start
+        assert start["CapacityProviderStrategy"][0]["capacityProvider"] == "FARGATE_SPOT"
+    template = json.loads(target["InputTransformer"]["InputTemplate"])
+    assert template["containerOverrides"][0]["environment"][0]["name"] == "SCHEDULED_TIME"
 
 
 def looked_at(moto, definition: dict) -> None:
@@ -297,24 +320,14 @@ def looked_at(moto, definition: dict) -> None:
     assert scheduled["ScheduleExpression"] == definition["schedule"]
     assert scheduled["State"] == ("ENABLED" if definition.get("enabled", True) else "DISABLED")
     assert scheduled["Tags"] == expected_tags
-    assert (target["Arn"], target["RoleArn"]) == (arns["cluster"], arns["events_role"])
     assert target["DeadLetterConfig"] == {"Arn": dead_letters}
-    vpc = target["EcsParameters"]["NetworkConfiguration"]["awsvpcConfiguration"]
-    assert vpc["Subnets"] == network["subnets"]
-    assert vpc.get("SecurityGroups", []) == network.get("security_groups", [])
-    assert vpc["AssignPublicIp"] == ("ENABLED" if network.get("assign_public_ip") else "DISABLED")
-    start = target["EcsParameters"]
-    assert (start["PropagateTags"], start["PlatformVersion"], start.get("EnableExecuteCommand", False),
-            start.get("EnableECSManagedTags", False)) == (
-        "TASK_DEFINITION", definition.get("platform_version", "LATEST"),
-        definition.get("enable_execute_command", False), definition.get("enable_ecs_managed_tags", False))
-    if definition.get("capacity", "on_demand") == "on_demand":
-        assert (start["LaunchType"], start.get("CapacityProviderStrategy")) == ("FARGATE", None)
+    if definition.get("capacity") == "spot_with_fallback":
+        # Cronplane starts it itself, of a message.
+        assert (target["Arn"].rsplit(":", 1)[-1].split("-")[0], "RoleArn" in target) == (STACK, False), target
+        message = json.loads(target["InputTransformer"]["InputTemplate"])
+        assert (message["job"], message["scheduled_time"]) == (definition["name"], "<time>")
     else:
-        assert "LaunchType" not in start
-        assert start["CapacityProviderStrategy"][0]["capacityProvider"] == "FARGATE_SPOT"
-    template = json.loads(target["InputTransformer"]["InputTemplate"])
-    assert template["containerOverrides"][0]["environment"][0]["name"] == "SCHEDULED_TIME"
+        starts_a_task(target, arns, definition, network)
 
     failures, told = rule(moto, f"{base}_failure")
     assert {"$or"} == json.loads(failures["EventPattern"]).keys()
@@ -331,17 +344,18 @@ def looked_at(moto, definition: dict) -> None:
         (trust,) = made["AssumeRolePolicyDocument"]["Statement"]
         assert trust["Principal"] == {"Service": f"{service}.amazonaws.com"}
     statements = role(moto, arns["events_role"])["Statements"]
-    assert statements["RunTask"]["Condition"]["ArnEquals"]["ecs:cluster"] == arns["cluster"]
-    passed = [arns["execution_role"], *filter(None, [definition.get("task_role")])]
-    assert statements["PassRoles"]["Resource"] == passed
+    # After a change, what starts from before it take is granted beside this for half an hour.
+    assert arns["cluster"] in statements["RunTask"]["Condition"]["ArnEquals"]["ecs:cluster"]
+    passed = {arns["execution_role"], *filter(None, [definition.get("task_role")])}
+    assert passed <= set(statements["PassRoles"]["Resource"])
     if "execution_role" not in definition:
         statements = role(moto, arns["execution_role"])["Statements"]
         assert statements["WriteLogs"]["Resource"].startswith(f"{arns['log_group']}:")
-        assert ("PullImage" in statements) == isinstance(image, dict)
+        assert "PullImage" in statements or not isinstance(image, dict)
         references = definition.get("secrets", {}).values()
         for sid, service in (("Secrets", "secretsmanager"), ("Parameters", "ssm")):
-            assert statements.get(sid, {}).get("Resource", []) == sorted(
-                ":".join(one.split(":")[:7]) for one in references if one.split(":")[2] == service)
+            assert set(statements.get(sid, {}).get("Resource", [])) >= {
+                ":".join(one.split(":")[:7]) for one in references if one.split(":")[2] == service}
 
     sns = moto.client("sns")
     policy = json.loads(sns.get_topic_attributes(TopicArn=arns["topic"])["Attributes"]["Policy"])
@@ -421,7 +435,7 @@ def merged(value: dict, patch: dict) -> dict:
     return {key: change for key, change in together.items() if change is not None}
 
 
-def test_own_cluster_has_the_tags_and_goes_when_the_job_moves(moto, fullest, post):
+def test_own_cluster_has_the_tags_and_goes_with_the_job_that_has_moved(moto, fullest, post):
     definition = {key: value for key, value in fullest.items() if key != "cluster"}
     post(definition)
     looked_at(moto, definition)
@@ -431,7 +445,8 @@ def test_own_cluster_has_the_tags_and_goes_when_the_job_moves(moto, fullest, pos
     shared(moto, "shared")
     change(moto, "PATCH", fullest["name"], {"cluster": "shared"})
     looked_at(moto, fullest)
-    assert f"{STACK}_{TEAM}_{fullest['name']}" not in everything(moto)["clusters"]
+    # A start can be on its way into it still: `post` sees at the end that it goes with the job.
+    assert f"{STACK}_{TEAM}_{fullest['name']}" in everything(moto)["clusters"]
 
 
 def test_put_brings_what_it_leaves_out_back_to_its_default(moto, fullest, post):

@@ -109,7 +109,7 @@ EXTRA = {
     "dependsOn": [{"containerName": "proxy", "condition": "HEALTHY"}],
     "startTimeout": 30,
     "user": "1000:1000",
-    "readonlyRootFilesystem": True,
+    "readonlyRootFilesystem": False,
     "interactive": True,
     "pseudoTerminal": True,
     "dockerLabels": {"team": "platform"},
