@@ -354,14 +354,29 @@ impl App {
         reason: &str,
         moment: Moment,
     ) -> Result<Run> {
-        // The job shows it first: a run that has ended is not come back to. One that has its task
-        // after all is shown by better evidence than this.
-        let ended = Run { status, stopped_at: Some(moment.now), ..run.clone() };
+        // First it is told and the job shows it: a run that has ended is not come back to. One that has
+        // its task after all is shown by better evidence than this.
+        let ended = Run {
+            status,
+            stopped_at: Some(moment.now),
+            stopped_reason: Some(reason.to_owned()),
+            ..run.clone()
+        };
+        self.tell(key, &ended).await?;
         self.show(key, &ended).await?;
         match self.store.run_end(key, &run.id, status, reason, moment.now).await? {
             Some(ended) => Ok(ended),
             None => self.run_again(key, run).await,
         }
+    }
+
+    /// Tells the team of a run that ends without a task, if that is nobody's wish: ECS makes no event of
+    /// it. Told twice where whoever told it died before the end was written.
+    pub(super) async fn tell(&self, key: &JobKey, ended: &Run) -> Result<()> {
+        if ended.status.is_told_without_task() {
+            self.provisioner.tell_failed(key, ended, &self.deployment).await?;
+        }
+        Ok(())
     }
 
     /// Shows the run on its job; one that is gone shows nothing.

@@ -81,6 +81,12 @@ impl RunStatus {
     pub fn is_failure(self) -> bool {
         matches!(self, RunStatus::Failed | RunStatus::FailedToStart | RunStatus::Interrupted)
     }
+
+    /// Whether the team is told of a run that ends like this without a task: it was wanted, and did not
+    /// run or nobody knows whether it did.
+    pub fn is_told_without_task(self) -> bool {
+        self.is_failure() || self == RunStatus::Unknown
+    }
 }
 
 /// What made a run start.
