@@ -24,8 +24,9 @@ use crate::store::{Made, Requested};
 
 /// How long whoever sets about a launch is alone at it: longer than any function may run.
 const CLAIM: SignedDuration = SignedDuration::from_secs(90);
-/// The same for the request or the message itself, which ends sooner.
-pub(super) const FIRST_CLAIM: SignedDuration = SignedDuration::from_secs(60);
+/// The same for the request or the message itself, which ends sooner, in 30 s. Less than the lock of an
+/// `Idempotency-Key`: whoever takes that over can take the launch over too.
+pub(super) const FIRST_CLAIM: SignedDuration = SignedDuration::from_secs(33);
 /// Between two tries to start a task.
 const PAUSE: SignedDuration = SignedDuration::from_secs(60);
 /// A run that could not be started for so long is not wanted any more, as for a schedule's.
@@ -420,12 +421,21 @@ impl App {
             if run.status.is_final() {
                 return Ok(Stop::Ended(self.run_view(key, run)));
             }
+            let stop = StopRequest { reason: reason.clone(), at: moment.now };
             if let Some(task_arn) = &run.task_arn {
                 self.fleet.stop(&run.cluster_arn, task_arn, &reason).await.map_err(may_not)?;
-                return Ok(Stop::Asked(self.run_view(key, run)));
+                // A task that was just started ECS may not find yet: the sweeper asks again until it is
+                // stopping. Noted once it is known that it may be stopped.
+                let due_at = later(moment.now, PAUSE);
+                if let Some(marked) = self.store.run_request_stop(key, id, &stop, due_at).await? {
+                    return Ok(Stop::Asked(self.run_view(key, marked)));
+                }
+                continue;
             }
-            let stop = StopRequest { reason: reason.clone(), at: moment.now };
-            if let Some(marked) = self.store.run_request_stop(key, id, &stop).await? {
+            if let Some(marked) = self.store.run_request_stop(key, id, &stop, moment.now).await? {
+                if marked.task_arn.is_some() {
+                    continue;
+                }
                 // Whoever is at it will see it; where nobody is, it ends here.
                 let run = match self.launch(key, marked.clone(), moment).await {
                     Ok(run) => run,

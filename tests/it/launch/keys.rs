@@ -293,6 +293,20 @@ async fn whatever_call_of_a_keyed_run_is_in_trouble_the_same_again_is_the_one_ru
     }
 }
 
+/// Whoever takes the key of a function that died takes its launch too.
+#[tokio::test]
+async fn a_run_is_started_by_whoever_takes_its_key_over() {
+    let (cloud, app) = with_job().await;
+    // It dies at RunTask.
+    cloud.trouble(3, Trouble::LostBefore);
+    cloud.trouble(4, Trouble::LostBefore);
+    let request = request("/v1/teams/platform/jobs/nightly-report/runs", "a", &json!({}));
+    app.run_start_keyed(&key(), json!({}), &request, moment(10)).await.unwrap();
+    assert_eq!(tasks(&cloud).len(), 0);
+    app.run_start_keyed(&key(), json!({}), &request, moment(45)).await.unwrap();
+    assert_eq!(tasks(&cloud).len(), 1);
+}
+
 /// Without a key a create is one write of the job, as it was.
 #[tokio::test]
 async fn without_a_key_nothing_is_kept() {
