@@ -254,7 +254,7 @@ impl App {
             let reason = format!("ECS started no task for {minutes} minutes; at last: {last}");
             return self.end(key, run, RunStatus::FailedToStart, &reason, moment).await;
         }
-        self.start_task(key, run, moment).await
+        Box::pin(self.start_task(key, run, moment)).await
     }
 
     /// Starts the task of a run that is ours for now, as it is known that it has none.
@@ -342,7 +342,8 @@ impl App {
             on_demand: launch.fell_back,
             overrides: &launch.overrides,
         };
-        let started = timeout_at(moment.deadline, self.fleet.start(order)).await;
+        // On the heap, as are the other long ways from here: they stand on one stack together.
+        let started = timeout_at(moment.deadline, Box::pin(self.fleet.start(order))).await;
         started.unwrap_or_else(|_| Err(Error::Aws(AwsFault::out_of_time("ecs:RunTask"))))
     }
 
@@ -363,8 +364,8 @@ impl App {
             stopped_reason: Some(reason.to_owned()),
             ..run.clone()
         };
-        self.tell(key, &ended).await?;
-        self.show(key, &ended).await?;
+        Box::pin(self.tell(key, &ended)).await?;
+        Box::pin(self.show(key, &ended)).await?;
         match self.store.run_end(key, &run.id, status, reason, moment.now).await? {
             Some(ended) => Ok(ended),
             None => self.run_again(key, run).await,
@@ -437,7 +438,7 @@ impl App {
                     continue;
                 }
                 // Whoever is at it will see it; where nobody is, it ends here.
-                let run = match self.launch(key, marked.clone(), moment).await {
+                let run = match Box::pin(self.launch(key, marked.clone(), moment)).await {
                     Ok(run) => run,
                     Err(error) => {
                         tracing::warn!(job = %key, run = %id, %error, "stop left to the sweeper");

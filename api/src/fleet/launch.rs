@@ -104,7 +104,7 @@ impl Fleet {
                 else {
                     return Err(passing(fault));
                 };
-                return match self.of_token(order, conflict.resource_ids()).await {
+                return match Box::pin(self.of_token(order, conflict.resource_ids())).await {
                     Ok(Some(task)) => Ok(task),
                     Ok(None) => Err(Error::Aws(fault)),
                     Err(error) => {
