@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 use aws_sdk_eventbridge::types::Target;
 use cronplane::domain::ids::{JobKey, JobName, TeamName};
 use cronplane::domain::job::Phase;
-use cronplane::domain::run::{Run, Trigger};
+use cronplane::domain::run::{Run, RunStatus, Trigger};
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
 use crate::cloud::{Cloud, REGION, deployment};
+use crate::history::with_job;
 use crate::http::Api;
-use crate::job::{BASE, JOB, create, definition, key, moment};
+use crate::job::{BASE, JOB, create, definition, key, moment, sweep_for_an_hour};
 use crate::task::{STATES, snapshot, state};
 
 const STOP_CODES: [Option<&str>; 9] = [
@@ -181,6 +182,108 @@ async fn a_test_of_the_notifications_is_told() {
         let message = rendered(&rule.targets["main"], &event);
         assert_eq!(message["event"], event);
     }
+}
+
+/// The events that were put of the job's runs, as its rule and another job's get them, oldest first.
+pub(crate) fn told(cloud: &Cloud) -> Vec<Value> {
+    let state = cloud.state();
+    let rule = &state.events.rules[&format!("{BASE}_failure")];
+    let pattern: Value = serde_json::from_str(rule.pattern.as_ref().unwrap()).unwrap();
+    let entries = state.events.put.iter().map(|entry| {
+        let event = json!({
+            "source": entry.source(),
+            "detail-type": entry.detail_type(),
+            "detail": serde_json::from_str::<Value>(entry.detail().unwrap()).unwrap(),
+        });
+        assert!(matches(pattern.as_object().unwrap(), event.as_object().unwrap()), "{event}");
+        let mut other = event.clone();
+        other["detail"]["job"] = json!("other");
+        assert!(!matches(pattern.as_object().unwrap(), other.as_object().unwrap()));
+        assert_whole(&rendered(&rule.targets["main"], &event), &event);
+        event["detail"].clone()
+    });
+    entries.collect()
+}
+
+#[track_caller]
+pub(crate) fn assert_tells(detail: &Value, run: &Run) {
+    let url = format!("https://api.example.com/v1/teams/platform/jobs/{JOB}/runs/{}", run.id);
+    let wanted = json!({
+        "team": "platform",
+        "job": JOB,
+        "run": run.id,
+        "runUrl": url,
+        "status": run.status,
+        "message": run.stopped_reason,
+        "scheduled_time": run.scheduled_time,
+        "taskArn": "none",
+        "createdAt": run.created_at,
+    });
+    assert_eq!(*detail, wanted);
+}
+
+/// ECS makes no event of what it did not start.
+#[tokio::test]
+async fn a_run_that_ends_without_a_task_is_told_once() {
+    // Refused.
+    let api = Api::with_job().await;
+    let (cloud, app) = (&api.cloud, api.cloud.app());
+    let refusal = "User: x is not authorized to perform: iam:PassRole on \"y\"";
+    cloud.fail("ecs:RunTask", 1, "AccessDeniedException", refusal);
+    let run = app.run_start(&key(), json!({}), moment(10)).await.unwrap().run;
+    assert_eq!(run.status, RunStatus::FailedToStart);
+    let [detail] = &told(cloud)[..] else { panic!("one event") };
+    assert_tells(detail, &run);
+    assert!(detail["message"].as_str().unwrap().contains(refusal));
+    let url = detail["runUrl"].as_str().unwrap();
+    let found = api.get(url.strip_prefix("https://api.example.com").unwrap()).await.json();
+    assert_eq!(found["id"], run.id.as_str());
+
+    // Given up, in a sweep; and closed, as nobody knows.
+    for (code, message, status) in [
+        ("ClientException", "Capacity is unavailable at this time.", RunStatus::FailedToStart),
+        ("ServerException", "later", RunStatus::Unknown),
+    ] {
+        let (cloud, app) = with_job().await;
+        cloud.fail("ecs:RunTask", 1000, code, message);
+        let id = app.run_start(&key(), json!({}), moment(10)).await.unwrap().run.id;
+        assert_eq!(told(&cloud), [Value::Null; 0]);
+        if status == RunStatus::Unknown {
+            app.sweep(moment(3700)).await.unwrap();
+        } else {
+            sweep_for_an_hour(&app, 10).await;
+        }
+        let run = app.run_get(&key(), &id).await.unwrap().run;
+        assert_eq!(run.status, status);
+        let [detail] = &told(&cloud)[..] else { panic!("one event") };
+        assert_tells(detail, &run);
+    }
+}
+
+#[tokio::test]
+async fn a_run_that_somebody_stopped_before_its_task_is_not_told() {
+    let (cloud, app) = with_job().await;
+    cloud.state().ecs.run_failures.push_back(("RESOURCE:FARGATE", "later"));
+    let id = app.run_start(&key(), json!({}), moment(10)).await.unwrap().run.id;
+    app.run_stop(&key(), &id, json!({}), moment(75)).await.unwrap();
+    assert_eq!(app.run_get(&key(), &id).await.unwrap().run.status, RunStatus::Stopped);
+    assert_eq!(told(&cloud), [Value::Null; 0]);
+}
+
+/// A run that has ended is not come back to: it ends once it was told.
+#[tokio::test]
+async fn a_failure_that_can_not_be_told_is_told_later() {
+    let (cloud, app) = with_job().await;
+    cloud.fail("ecs:RunTask", 2, "InvalidParameterException", "No such subnet.");
+    cloud.fail("events:PutEvents", 1, "AccessDeniedException", "not authorized");
+    let run = app.run_start(&key(), json!({}), moment(10)).await.unwrap().run;
+    assert_eq!(run.status, RunStatus::Pending);
+    assert_eq!(told(&cloud), [Value::Null; 0]);
+    sweep_for_an_hour(&app, 10).await;
+    let ended = app.run_get(&key(), &run.id).await.unwrap().run;
+    assert_eq!(ended.status, RunStatus::FailedToStart);
+    let [detail] = &told(&cloud)[..] else { panic!("one event") };
+    assert_tells(detail, &ended);
 }
 
 /// The longest names that CloudFormation and Cronplane allow.

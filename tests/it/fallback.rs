@@ -13,6 +13,7 @@ use cronplane::events::apply_batch;
 use serde_json::{Value, json};
 
 use crate::cloud::{Cloud, Cluster, Effect, State, Trouble, arn, deployment};
+use crate::failure_rule::{assert_tells, told};
 use crate::job::{
     BASE, JOB, TEAM, at, create, definition, delete, key, moment, patch, short_moment, stored,
     sweep_for_an_hour, team,
@@ -425,8 +426,24 @@ async fn a_start_that_is_not_made_is_shown_when_the_message_comes_again() {
     assert!(!deliver(&app, &body, SLOT + 900).await);
     assert_eq!(stored(&app).await.unwrap().recent_runs.newest(), None);
     assert!(deliver(&app, &body, SLOT + 1080).await);
-    let shown = stored(&app).await.unwrap().recent_runs.newest().cloned();
-    assert_eq!(shown, Some(only_run(&app).await.summary()));
+    let run = only_run(&app).await;
+    assert_eq!(stored(&app).await.unwrap().recent_runs.newest(), Some(&run.summary()));
+    // It was told before it was written.
+    let [detail] = &told(&cloud)[..] else { panic!("one event") };
+    assert_tells(detail, &run);
+}
+
+/// A run that is written as ended is not come back to.
+#[tokio::test]
+async fn a_start_that_is_not_made_is_written_once_it_was_told() {
+    let (cloud, app) = with_job().await;
+    cloud.fail("events:PutEvents", 1, "InternalException", "later");
+    let body = message(&cloud, SLOT);
+    assert!(!deliver(&app, &body, SLOT + 900).await);
+    assert_eq!(runs(&app).await, []);
+    assert!(deliver(&app, &body, SLOT + 1080).await);
+    assert_eq!(told(&cloud).len(), 1);
+    assert_eq!(only_run(&app).await.status, RunStatus::FailedToStart);
 }
 
 #[tokio::test]
@@ -459,6 +476,7 @@ async fn a_start_of_a_paused_job_is_not_made() {
     let run = only_run(&app).await;
     assert_eq!((run.status, run.scheduled_time), (RunStatus::Stopped, Some(at(SLOT))));
     assert!(run.stopped_reason.unwrap().contains("paused"));
+    assert!(told(&cloud).is_empty());
 
     // And for one that waits for capacity.
     app.job_set_enabled(&key(), true, moment(SLOT + 10)).await.unwrap();

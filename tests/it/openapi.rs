@@ -404,3 +404,31 @@ async fn every_change_can_be_asked_for_dry() {
     }
     assert!(changes >= 8);
 }
+
+/// A conflict with others passes: the answer says when to come again, and the document that it does.
+#[test]
+fn a_conflict_that_may_pass_is_described_with_its_header() {
+    let document = document();
+    let mut described = BTreeSet::new();
+    for operations in document["paths"].as_object().unwrap().values() {
+        for operation in operations.as_object().unwrap().values() {
+            let header = &operation["responses"]["409"]["headers"]["Retry-After"];
+            if header.is_object() {
+                described.insert(operation["operationId"].as_str().unwrap());
+            }
+            let unavailable = &operation["responses"]["503"];
+            let header = &unavailable["headers"]["Retry-After"];
+            assert_eq!(header.is_object(), unavailable.is_object(), "{operation}");
+        }
+    }
+    let wanted = [
+        "create_job",
+        "replace_job",
+        "update_job",
+        "pause_job",
+        "resume_job",
+        "start_run",
+        "stop_run",
+    ];
+    assert_eq!(described, wanted.into());
+}

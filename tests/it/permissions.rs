@@ -156,14 +156,18 @@ async fn the_sweeper_may_call_what_it_calls() {
     create(&app, short_moment(0)).await.unwrap();
     app.ingest(&snapshot(&state("0a", 0, "RUNNING", 4)), at(0)).await.unwrap();
     cloud.state().ecs.tasks.push(task::running(BASE, "0a"));
-    cloud.take_calls();
     sweep_for_an_hour(&app, 0).await;
-    assert_allowed(&cloud, &granted);
+    // A run that is given up, and told.
+    cloud.fail("ecs:RunTask", 1000, "ClientException", "Capacity is unavailable at this time.");
+    app.run_start(&key(), json!({}), moment(3700)).await.unwrap();
+    cloud.take_calls();
+    sweep_for_an_hour(&app, 3700).await;
+    assert!(assert_allowed(&cloud, &granted).contains("events:PutEvents"));
     let deletion = Deletion { stop_tasks: true, delete_logs: true };
-    app.job_delete(&key(), deletion, moment(4000)).await.unwrap();
+    app.job_delete(&key(), deletion, moment(8000)).await.unwrap();
     cloud.state().ecs.tasks.iter_mut().for_each(task::ended);
     cloud.take_calls();
-    sweep_for_an_hour(&app, 4000).await;
+    sweep_for_an_hour(&app, 8000).await;
     assert_allowed(&cloud, &granted);
     assert!(cloud.resources().is_empty());
 }
@@ -206,6 +210,38 @@ async fn the_history_may_call_what_it_calls_and_no_more() {
     let unused: Vec<&String> =
         allowed.difference(&called).filter(|action| !implied(action)).collect();
     assert!(unused.is_empty(), "nothing calls {unused:?}");
+}
+
+/// Each role may put the events that its function puts, and no others.
+#[tokio::test]
+async fn events_are_put_of_the_kinds_that_are_allowed() {
+    let cloud = Cloud::default();
+    let app = cloud.app();
+    create(&app, moment(0)).await.unwrap();
+    app.notification_test(&key()).await.unwrap();
+    cloud.fail("ecs:RunTask", 1, "InvalidParameterException", "No such subnet.");
+    app.run_start(&key(), json!({}), moment(10)).await.unwrap();
+    let state = cloud.state();
+    let kinds: Vec<&str> = state.events.put.iter().filter_map(|one| one.detail_type()).collect();
+    let [test, failed] = kinds[..] else { panic!("two events") };
+    assert!(state.events.put.iter().all(|one| one.source() == Some("cronplane.cronplane")));
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../template.yaml");
+    let template = fs::read_to_string(path).unwrap();
+    for (role, kinds) in [
+        ("HttpRole", format!("[{test}, {failed}]")),
+        ("EventsRole", failed.to_owned()),
+        ("SweepRole", failed.to_owned()),
+    ] {
+        let (_, rest) = template.split_once(&format!("\n  {role}:\n")).unwrap();
+        let (_, rest) = rest.split_once("events:PutEvents\n").unwrap();
+        let (_, rest) = rest.split_once("StringEquals:\n").unwrap();
+        let conditions: Vec<&str> = rest.lines().take(2).map(str::trim).collect();
+        let wanted = [
+            "events:source: !Sub cronplane.${AWS::StackName}".to_owned(),
+            format!("events:detail-type: {kinds}"),
+        ];
+        assert_eq!(conditions, wanted, "{role}");
+    }
 }
 
 /// A job in a cluster that it names needs nothing more.

@@ -297,14 +297,14 @@ async fn better_evidence_replaces_worse() {
         store.run_apply(&key(), &run, at(9000), at(600), only_known).await.unwrap()
     };
     assert_eq!(apply("RUNNING", 4, true).await, Applied::Ignored);
-    assert_eq!(apply("RUNNING", 4, false).await, Applied::Written);
+    assert_eq!(apply("RUNNING", 4, false).await, Applied::Written(None));
     assert_eq!(apply("RUNNING", 4, false).await, Applied::Ignored);
     assert_eq!(apply("PENDING", 2, false).await, Applied::Ignored);
-    assert_eq!(apply("DEACTIVATING", 5, true).await, Applied::Written);
+    assert_eq!(apply("DEACTIVATING", 5, true).await, Applied::Written(None));
     // A task that has stopped has stopped, whatever the number says.
-    assert_eq!(apply("STOPPED", 3, false).await, Applied::Written);
+    assert_eq!(apply("STOPPED", 3, false).await, Applied::Written(None));
     assert_eq!(apply("DEPROVISIONING", 9, false).await, Applied::Ignored);
-    assert_eq!(apply("STOPPED", 4, true).await, Applied::Written);
+    assert_eq!(apply("STOPPED", 4, true).await, Applied::Written(None));
     assert_eq!(apply("STOPPED", 4, true).await, Applied::Ignored);
 }
 

@@ -204,7 +204,7 @@ impl App {
                     .to_owned(),
             )
         })?;
-        let run = self.launch(key, run, moment).await?;
+        let run = Box::pin(self.launch(key, run, moment)).await?;
         Ok(self.run_view(key, run))
     }
 }

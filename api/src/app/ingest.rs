@@ -61,7 +61,9 @@ impl App {
                 let run = Run::of_task(task, self.trigger(key, task));
                 let kept_until = self.kept_until(run.created_at);
                 match self.store.run_apply(key, &run, kept_until, due_at, job.is_none()).await? {
-                    Applied::Written => (Ingested::Written, Some(run)),
+                    Applied::Written(stop_requested) => {
+                        (Ingested::Written, Some(Run { stop_requested, ..run }))
+                    }
                     Applied::Ignored if job.is_some() => {
                         (Ingested::Ignored, self.store.run_get(key, &run.id).await?)
                     }
@@ -70,9 +72,12 @@ impl App {
             }
         };
         if let Some(run) = &run {
-            // A stop that came before the task: whoever started it stops it, or the sweeper.
-            if run.stop_requested.is_some() && !run.status.is_final() && !task.is_stopping() {
-                self.store.run_postpone(key, &run.id, now).await?;
+            // A stop that the task has not heard of: whoever started it stops it, or the sweeper.
+            if let Some(stop) = &run.stop_requested
+                && !run.status.is_final()
+                && !task.is_stopping()
+            {
+                self.store.run_request_stop(key, &run.id, stop, now).await?;
             }
             // Also when the state was known: the one who wrote it may have died before this. Then the
             // table has the better evidence.

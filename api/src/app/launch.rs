@@ -24,8 +24,9 @@ use crate::store::{Made, Requested};
 
 /// How long whoever sets about a launch is alone at it: longer than any function may run.
 const CLAIM: SignedDuration = SignedDuration::from_secs(90);
-/// The same for the request or the message itself, which ends sooner.
-pub(super) const FIRST_CLAIM: SignedDuration = SignedDuration::from_secs(60);
+/// The same for the request or the message itself, which ends sooner, in 30 s. Less than the lock of an
+/// `Idempotency-Key`: whoever takes that over can take the launch over too.
+pub(super) const FIRST_CLAIM: SignedDuration = SignedDuration::from_secs(33);
 /// Between two tries to start a task.
 const PAUSE: SignedDuration = SignedDuration::from_secs(60);
 /// A run that could not be started for so long is not wanted any more, as for a schedule's.
@@ -253,7 +254,7 @@ impl App {
             let reason = format!("ECS started no task for {minutes} minutes; at last: {last}");
             return self.end(key, run, RunStatus::FailedToStart, &reason, moment).await;
         }
-        self.start_task(key, run, moment).await
+        Box::pin(self.start_task(key, run, moment)).await
     }
 
     /// Starts the task of a run that is ours for now, as it is known that it has none.
@@ -341,7 +342,8 @@ impl App {
             on_demand: launch.fell_back,
             overrides: &launch.overrides,
         };
-        let started = timeout_at(moment.deadline, self.fleet.start(order)).await;
+        // On the heap, as are the other long ways from here: they stand on one stack together.
+        let started = timeout_at(moment.deadline, Box::pin(self.fleet.start(order))).await;
         started.unwrap_or_else(|_| Err(Error::Aws(AwsFault::out_of_time("ecs:RunTask"))))
     }
 
@@ -354,14 +356,29 @@ impl App {
         reason: &str,
         moment: Moment,
     ) -> Result<Run> {
-        // The job shows it first: a run that has ended is not come back to. One that has its task
-        // after all is shown by better evidence than this.
-        let ended = Run { status, stopped_at: Some(moment.now), ..run.clone() };
-        self.show(key, &ended).await?;
+        // First it is told and the job shows it: a run that has ended is not come back to. One that has
+        // its task after all is shown by better evidence than this.
+        let ended = Run {
+            status,
+            stopped_at: Some(moment.now),
+            stopped_reason: Some(reason.to_owned()),
+            ..run.clone()
+        };
+        Box::pin(self.tell(key, &ended)).await?;
+        Box::pin(self.show(key, &ended)).await?;
         match self.store.run_end(key, &run.id, status, reason, moment.now).await? {
             Some(ended) => Ok(ended),
             None => self.run_again(key, run).await,
         }
+    }
+
+    /// Tells the team of a run that ends without a task, if that is nobody's wish: ECS makes no event of
+    /// it. Told twice where whoever told it died before the end was written.
+    pub(super) async fn tell(&self, key: &JobKey, ended: &Run) -> Result<()> {
+        if ended.status.is_told_without_task() {
+            self.provisioner.tell_failed(key, ended, &self.deployment).await?;
+        }
+        Ok(())
     }
 
     /// Shows the run on its job; one that is gone shows nothing.
@@ -405,14 +422,23 @@ impl App {
             if run.status.is_final() {
                 return Ok(Stop::Ended(self.run_view(key, run)));
             }
+            let stop = StopRequest { reason: reason.clone(), at: moment.now };
             if let Some(task_arn) = &run.task_arn {
                 self.fleet.stop(&run.cluster_arn, task_arn, &reason).await.map_err(may_not)?;
-                return Ok(Stop::Asked(self.run_view(key, run)));
+                // A task that was just started ECS may not find yet: the sweeper asks again until it is
+                // stopping. Noted once it is known that it may be stopped.
+                let due_at = later(moment.now, PAUSE);
+                if let Some(marked) = self.store.run_request_stop(key, id, &stop, due_at).await? {
+                    return Ok(Stop::Asked(self.run_view(key, marked)));
+                }
+                continue;
             }
-            let stop = StopRequest { reason: reason.clone(), at: moment.now };
-            if let Some(marked) = self.store.run_request_stop(key, id, &stop).await? {
+            if let Some(marked) = self.store.run_request_stop(key, id, &stop, moment.now).await? {
+                if marked.task_arn.is_some() {
+                    continue;
+                }
                 // Whoever is at it will see it; where nobody is, it ends here.
-                let run = match self.launch(key, marked.clone(), moment).await {
+                let run = match Box::pin(self.launch(key, marked.clone(), moment)).await {
                     Ok(run) => run,
                     Err(error) => {
                         tracing::warn!(job = %key, run = %id, %error, "stop left to the sweeper");

@@ -52,6 +52,12 @@ impl App {
         let run = self.run_of_start(&job, start, moment);
         let kept_until = self.kept_until(run.created_at);
         let due_at = later(moment.now, FIRST_CLAIM);
+        // A run that is written as ended is not come back to: what there is to tell is told before.
+        let ends_untold =
+            run.status.is_final() && self.store.run_get(key, &run.id).await?.is_none();
+        if ends_untold {
+            self.tell(key, &run).await?;
+        }
         match self.store.run_request(key, &run, &job.id, kept_until, due_at, None).await? {
             Requested::Written if run.status.is_final() => {
                 tracing::warn!(job = %key, run = %run.id, reason = run.stopped_reason, "not started");

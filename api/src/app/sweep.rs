@@ -32,6 +32,9 @@ const LAUNCHES_AT_ONCE: usize = 8;
 const LAUNCH_TIME: Duration = Duration::from_secs(10);
 /// Before a run that could not be started, or stopped, is looked at again.
 const LAUNCH_AGAIN: SignedDuration = SignedDuration::from_secs(60);
+/// A task that is younger ECS may not find yet. Amazon ECS API Reference, RunTask: what it answers is
+/// eventually consistent.
+const FOUND_AFTER: SignedDuration = SignedDuration::from_mins(2);
 /// No reconcile is begun with less time than this.
 const RECONCILE_TIME: Duration = Duration::from_secs(10);
 const FORGOTTEN: &str =
@@ -94,8 +97,8 @@ impl App {
         outcomes.into_iter().flatten().collect()
     }
 
-    /// Starts the tasks of runs, or asks ECS about them, cluster by cluster; answers how many could not be settled. Those
-    /// are postponed, so that they don't stand in the way of what is due behind them.
+    /// Starts the tasks of runs, or asks ECS about them, cluster by cluster; answers how many could not
+    /// be settled. Those are postponed, so that they don't stand in the way of what is due behind them.
     async fn sweep_runs(&self, due: Vec<(JobKey, RunId)>, moment: Moment) -> usize {
         let mut by_cluster: BTreeMap<String, Vec<(JobKey, Run)>> = BTreeMap::new();
         let mut waiting = Vec::new();
@@ -203,6 +206,10 @@ impl App {
         task: Option<TaskSnapshot>,
         now: Timestamp,
     ) -> Result<()> {
+        let created_at = run.task_created_at.unwrap_or(run.created_at);
+        if task.is_none() && later(created_at, FOUND_AFTER) > now {
+            return self.store.run_postpone(key, &run.id, later(now, LAUNCH_AGAIN)).await;
+        }
         let Some(task) = task else {
             tracing::warn!(job = %key, run = %run.id, "run closed: ECS forgot its task");
             // The job first: a run that is closed is not due again.

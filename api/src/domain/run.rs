@@ -81,6 +81,12 @@ impl RunStatus {
     pub fn is_failure(self) -> bool {
         matches!(self, RunStatus::Failed | RunStatus::FailedToStart | RunStatus::Interrupted)
     }
+
+    /// Whether the team is told of a run that ends like this without a task: it was wanted, and did not
+    /// run or nobody knows whether it did.
+    pub fn is_told_without_task(self) -> bool {
+        self.is_failure() || self == RunStatus::Unknown
+    }
 }
 
 /// What made a run start.
@@ -186,10 +192,13 @@ pub struct Run {
     pub stopped: u8,
     /// ECS's count of the task's changes; 0 while there is none.
     pub version: i64,
+    /// When ECS created the task, whatever `created_at` is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task_created_at: Option<Timestamp>,
     /// What starting the task takes, until it is there or given up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub launch: Option<Launch>,
-    /// Set once a stop was asked for before there was a task.
+    /// Set once a stop was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stop_requested: Option<StopRequest>,
 }
@@ -225,7 +234,7 @@ impl Launch {
     }
 }
 
-/// A stop of a run that had no task yet.
+/// A stop of a run, until its task is seen stopping.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StopRequest {
     pub reason: String,
@@ -248,7 +257,7 @@ pub struct ContainerResult {
 
 impl Run {
     /// The attributes of a run that a later state may not have. All others are in each.
-    pub const OPTIONAL: [&str; 16] = [
+    pub const OPTIONAL: [&str; 17] = [
         "scheduled_time",
         "pull_started_at",
         "pull_stopped_at",
@@ -263,6 +272,7 @@ impl Run {
         "cpu",
         "memory",
         "capacity_provider",
+        "task_created_at",
         "launch",
         "stop_requested",
     ];
@@ -314,6 +324,7 @@ impl Run {
             overrides: task.overrides.clone(),
             stopped: u8::from(task.has_stopped()),
             version: task.version,
+            task_created_at: Some(task.created_at),
             launch: None,
             stop_requested: None,
         }
@@ -348,6 +359,7 @@ impl Run {
             overrides: request.launch.overrides.as_told(),
             stopped: 0,
             version: 0,
+            task_created_at: None,
             launch: Some(request.launch),
             stop_requested: None,
         }
@@ -549,6 +561,7 @@ mod tests {
         least.cpu = None;
         least.memory = None;
         least.capacity_provider = None;
+        least.task_created_at = None;
         least.launch = None;
         least.stop_requested = None;
         let names = |run: &Run| -> Vec<String> {

@@ -18,7 +18,7 @@ const FARGATE: &str = "FARGATE";
 /// What stands before a run's id in the `startedBy` of the task that Cronplane started.
 const STARTED_BY_REQUEST: &str = "cronplane/";
 
-/// The `startedBy` of the task of the run `id`: 59 characters where ECS takes 128, all of its kind.
+/// The `startedBy` of the task of the run `id`: 58 characters where ECS takes 128, all of its kind.
 pub fn started_by_request(id: &RunId) -> String {
     format!("{STARTED_BY_REQUEST}{id}")
 }

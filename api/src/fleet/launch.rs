@@ -1,5 +1,6 @@
 //! Starts tasks, once each.
 
+use aws_sdk_ecs::operation::run_task::RunTaskError;
 use aws_sdk_ecs::types::{
     AssignPublicIp, AwsVpcConfiguration, CapacityProviderStrategyItem, ContainerOverride, Failure,
     KeyValuePair, LaunchType, NetworkConfiguration, PropagateTags, TaskOverride,
@@ -12,19 +13,21 @@ use crate::domain::overrides::Overrides;
 use crate::domain::task::{MAIN_CONTAINER, TaskSnapshot};
 use crate::error::{AwsFault, Error, FaultKind, Result};
 
-/// What ECS says while a role or its own role is new, or too much is asked for: the same again succeeds
+/// What ECS says while a role is new ("ECS was unable to assume the role"), its own role ("Unable to
+/// assume the service linked role") or the cluster is, or too much is asked for: the same again succeeds
 /// a little later.
 ///
 /// Source: Amazon ECS Developer Guide, "Amazon ECS API failure reasons".
-const PASSING: [&str; 3] = ["unable to assume the", "Rate exceeded", "RequestLimitExceeded"];
+const PASSING: [&str; 4] =
+    ["nable to assume the", "Cluster was not ACTIVE", "Rate exceeded", "RequestLimitExceeded"];
 
 /// What ECS says where there is no capacity, or the account's quota of it, which Spot has one of its own
-/// of, is used up: the same again succeeds when other tasks have ended.
+/// of, is used up: the same again succeeds when other tasks have ended. "You’ve" has an apostrophe of
+/// one kind or another.
 ///
 /// Sources: Amazon ECS Developer Guide, "Amazon ECS service event messages"; AWS re:Post, "Capacity is
 /// unavailable"; Amazon ECS service quotas, "Fargate Spot vCPU resource count".
-const NO_CAPACITY: [&str; 2] =
-    ["Capacity is unavailable", "You've reached the limit on the number of"];
+const NO_CAPACITY: [&str; 2] = ["Capacity is unavailable", "reached the limit on the number of"];
 
 /// One task to be started. The same order again is the same call: ECS starts it once.
 #[derive(Clone, Copy, Debug)]
@@ -93,8 +96,25 @@ impl Fleet {
         } else {
             run_task.launch_type(LaunchType::Fargate)
         };
-        let answer =
-            run_task.send().await.map_err(|error| passing(AwsFault::of("ecs:RunTask", &error)))?;
+        let answer = match run_task.send().await {
+            Ok(answer) => answer,
+            Err(error) => {
+                let mut fault = AwsFault::of("ecs:RunTask", &error);
+                let Some(RunTaskError::ConflictException(conflict)) = error.as_service_error()
+                else {
+                    return Err(passing(fault));
+                };
+                return match Box::pin(self.of_token(order, conflict.resource_ids())).await {
+                    Ok(Some(task)) => Ok(task),
+                    Ok(None) => Err(Error::Aws(fault)),
+                    Err(error) => {
+                        tracing::warn!(%error, "the task of a client token can't be looked for");
+                        fault.kind = FaultKind::Transient;
+                        Err(Error::Aws(fault))
+                    }
+                };
+            }
+        };
         match (answer.tasks().first(), answer.failures().first()) {
             (Some(task), _) => snapshot(task),
             (None, Some(failure)) => Err(not_started(failure)),
@@ -105,6 +125,24 @@ impl Fleet {
                 kind: FaultKind::Transient,
             })),
         }
+    }
+
+    /// The task that ECS started with the client token of `order` when the order was another one, as an
+    /// earlier version of this system made it: one of `arns`, if ECS tells them, or else among all that
+    /// say to be of this start.
+    async fn of_token(&self, order: Order<'_>, arns: &[String]) -> Result<Option<TaskSnapshot>> {
+        let arns: Vec<&str> = arns.iter().map(String::as_str).take(DESCRIBE_MAX).collect();
+        if !arns.is_empty() {
+            for task in self.describe(order.cluster, &arns).await? {
+                if let Some(task) = task?
+                    && task.started_by.as_deref() == Some(order.started_by)
+                {
+                    return Ok(Some(task));
+                }
+            }
+        }
+        let started = self.started(order.cluster, order.family, order.started_by).await?;
+        Ok(started.into_iter().next())
     }
 
     /// The tasks of `family` in `cluster` that were started by `started_by`, the oldest first: also

@@ -13,6 +13,8 @@ use crate::error::{AwsFault, Error, Result, says};
 
 /// DescribeTasks takes so many tasks a call.
 pub const DESCRIBE_MAX: usize = 100;
+/// What StopTask says of a task that ECS does not know (any more, or yet).
+const NOT_FOUND: &str = "referenced task was not found";
 
 impl Fleet {
     /// The ARNs of the tasks of `family` in `cluster` that have not ended: those that run or are
@@ -75,8 +77,8 @@ impl Fleet {
         }
     }
 
-    /// Asks a task to end; `reason` comes back as its `stoppedReason`. One that has ended is no
-    /// error.
+    /// Asks a task to end; `reason` comes back as its `stoppedReason`. One that ECS does not find is no
+    /// error: it has ended, or was started a moment ago and is found a little later.
     pub async fn stop(&self, cluster: &str, task_arn: &str, reason: &str) -> Result<()> {
         if let Some(dry_run) = &self.dry_run {
             dry_run.note("ecs:StopTask", task_arn);
@@ -84,9 +86,10 @@ impl Fleet {
         }
         match self.ecs.stop_task().cluster(cluster).task(task_arn).reason(reason).send().await {
             Ok(_) => Ok(()),
-            // "The referenced task was not found."
-            Err(error) if says(&error, |error| error.is_invalid_parameter_exception()) => Ok(()),
-            Err(error) => Err(Error::aws("ecs:StopTask", error)),
+            Err(error) => match AwsFault::of("ecs:StopTask", &error) {
+                fault if fault.message.contains(NOT_FOUND) => Ok(()),
+                fault => Err(Error::Aws(fault)),
+            },
         }
     }
 
@@ -134,6 +137,11 @@ fn described(answer: &DescribeTasksOutput, arn: &str) -> Result<Option<TaskSnaps
     }
 }
 
+/// An empty text is none.
+fn told(text: Option<&str>) -> Option<String> {
+    text.filter(|text| !text.is_empty()).map(str::to_owned)
+}
+
 pub(super) fn snapshot(task: &Task) -> Result<TaskSnapshot> {
     let missing = |what: &str| Error::Internal(format!("ECS described a task without {what}"));
     Ok(TaskSnapshot {
@@ -147,8 +155,8 @@ pub(super) fn snapshot(task: &Task) -> Result<TaskSnapshot> {
         version: task.version(),
         last_status: task.last_status().unwrap_or_default().to_owned(),
         desired_status: task.desired_status().unwrap_or_default().to_owned(),
-        stop_code: task.stop_code().map(|code| code.as_str().to_owned()),
-        stopped_reason: task.stopped_reason().map(str::to_owned),
+        stop_code: told(task.stop_code().map(|code| code.as_str())),
+        stopped_reason: told(task.stopped_reason()),
         containers: task
             .containers()
             .iter()
@@ -228,6 +236,24 @@ fn overrides(overrides: &TaskOverride) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// What answers RunTask in place of ECS may tell texts that are empty.
+    #[test]
+    fn a_task_that_goes_on_has_not_stopped_for_any_reason() {
+        let task = Task::builder()
+            .task_arn("arn:aws:ecs:us-west-2:111122223333:task/c/0123")
+            .cluster_arn("arn:aws:ecs:us-west-2:111122223333:cluster/c")
+            .task_definition_arn("arn:aws:ecs:us-west-2:111122223333:task-definition/f:7")
+            .created_at(DateTime::from_secs(1_763_906_400));
+        let told = |stop_code: &str, reason: &str| {
+            let task = task.clone().stop_code(stop_code.into()).stopped_reason(reason).build();
+            let snapshot = snapshot(&task).unwrap();
+            (snapshot.stop_code, snapshot.stopped_reason)
+        };
+        assert_eq!(told("", ""), (None, None));
+        let text = |text: &str| Some(text.to_owned());
+        assert_eq!(told("UserInitiated", "enough"), (text("UserInitiated"), text("enough")));
+    }
 
     #[test]
     fn a_time_is_the_one_that_the_event_tells() {

@@ -330,11 +330,14 @@ impl Params {
         self.one_of(name, &[true, false], |one| if one { "true" } else { "false" })
     }
 
+    /// A time of the years 1970 to 9999, whose text has the same length for all: they are compared as
+    /// texts in the table.
     pub(super) fn time(&mut self, name: &'static str) -> Option<Timestamp> {
         let text = self.text(name)?;
-        let time = text.parse().ok();
+        let time = text.parse().ok().filter(|time| *time >= Timestamp::UNIX_EPOCH);
         if time.is_none() {
-            let detail = "must be a time in RFC 3339, such as 2026-11-23T14:00:00Z";
+            let detail = "must be a time in RFC 3339 of the years 1970 to 9999, \
+                          such as 2026-11-23T14:00:00Z";
             self.wrong(name, ViolationCode::Format, detail);
         }
         time

@@ -50,7 +50,8 @@ const LIMIT_MAX: i32 = 100;
                   description = "`true` if the answer is that of an earlier request"))),
         (status = 409, description = "The team has a job of this name, or a request with this key goes on",
          body = Problem,
-         content_type = "application/problem+json"),
+         content_type = "application/problem+json",
+         headers(("Retry-After" = Option<u32>, description = "Seconds, where the same again may succeed"))),
         (status = 413, description = "The body has more than 256 KiB", body = Problem,
          content_type = "application/problem+json"),
         (status = 415, description = "The body is not declared as JSON", body = Problem,
@@ -322,8 +323,9 @@ pub(super) async fn delete(
     responses(
         (status = 200, description = "The job, paused", body = JobAnswer,
          headers(("ETag" = String, description = "Names this state of the definition"))),
-        (status = 409, description = "The job is being deleted", body = Problem,
-         content_type = "application/problem+json"),
+        (status = 409, description = "The job is being deleted, or others keep changing it", body = Problem,
+         content_type = "application/problem+json",
+         headers(("Retry-After" = Option<u32>, description = "Seconds, where the same again may succeed"))),
         CommonProblems,
     ),
 )]
@@ -348,8 +350,9 @@ pub(super) async fn pause(
     responses(
         (status = 200, description = "The job, with its schedule on", body = JobAnswer,
          headers(("ETag" = String, description = "Names this state of the definition"))),
-        (status = 409, description = "The job is being deleted", body = Problem,
-         content_type = "application/problem+json"),
+        (status = 409, description = "The job is being deleted, or others keep changing it", body = Problem,
+         content_type = "application/problem+json",
+         headers(("Retry-After" = Option<u32>, description = "Seconds, where the same again may succeed"))),
         CommonProblems,
     ),
 )]

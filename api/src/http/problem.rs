@@ -92,7 +92,11 @@ pub(super) enum CommonProblems {
     #[response(status = 500, content_type = "application/problem+json")]
     Internal(Problem),
     /// AWS did not answer, or asks for patience; `Retry-After` says how long
-    #[response(status = 503, content_type = "application/problem+json")]
+    #[response(
+        status = 503,
+        content_type = "application/problem+json",
+        headers(("Retry-After" = u32, description = "Seconds")),
+    )]
     Unavailable(Problem),
 }
 
@@ -101,7 +105,11 @@ pub(super) enum CommonProblems {
 #[expect(dead_code, reason = "describes the answers in the OpenAPI document")]
 pub(super) enum ChangeProblems {
     /// The job is being deleted, or others keep changing it
-    #[response(status = 409, content_type = "application/problem+json")]
+    #[response(
+        status = 409,
+        content_type = "application/problem+json",
+        headers(("Retry-After" = Option<u32>, description = "Seconds, where others keep changing it")),
+    )]
     Conflict(Problem),
     /// `If-Match` or `If-None-Match` does not hold
     #[response(status = 412, content_type = "application/problem+json")]

@@ -6,10 +6,18 @@ use aws_sdk_ecs::types::{ClusterField, Tag};
 use super::tags::Tags;
 use super::{Changed, Clients, Context, Made, Resource};
 use crate::domain::job::{Capacity, FARGATE_SPOT, ResourceKind};
-use crate::error::{Error, Result, says};
+use crate::error::{AwsFault, Error, FaultKind, Result, says};
 
-/// What DescribeClusters says of a cluster that can run tasks.
-const ACTIVE: &str = "ACTIVE";
+/// What DescribeClusters says of a cluster that was deleted, for a while.
+const INACTIVE: &str = "INACTIVE";
+/// Of one whose capacity providers are being made, or that is being deleted: it passes.
+/// Amazon ECS API Reference, Cluster, `status`.
+const PASSING: [&str; 2] = ["PROVISIONING", "DEPROVISIONING"];
+/// Of one whose capacity providers could not be made.
+const FAILED: &str = "FAILED";
+/// What CreateCluster says where the account has had no cluster before: ECS makes its own role, and
+/// knows it a little later.
+const ROLE_IS_NEW: &str = "nable to assume the service linked role";
 
 /// The capacity providers of Fargate. Amazon ECS Developer Guide, "Amazon ECS clusters for
 /// Fargate": every cluster can have them, and tasks that name none need none.
@@ -103,6 +111,11 @@ impl Cluster {
             .map_err(|error| Error::aws("ecs:PutClusterCapacityProviders", error))
     }
 
+    fn busy(&self, cluster: &aws_sdk_ecs::types::Cluster) -> Error {
+        let status = cluster.status().unwrap_or_default();
+        Error::Busy(format!("ECS cluster `{}`, which is {status},", self.name))
+    }
+
     fn owns(&self, cluster: &aws_sdk_ecs::types::Cluster) -> bool {
         self.tags.own(cluster.tags().iter().map(|tag| (tag.key(), tag.value())))
     }
@@ -123,7 +136,15 @@ impl Resource for Cluster {
 
     async fn ensure(&self, clients: &Clients, _: &Made, changed: &Changed) -> Result<String> {
         let no_arn = || Error::Internal(format!("ECS told no ARN of cluster {}", self.name));
-        match active(clients, &self.name).await? {
+        match existing(clients, &self.name).await? {
+            Some(cluster) if !self.named && !self.owns(&cluster) => {
+                Err(Error::NotOurs(format!("ECS cluster `{}`", self.name)))
+            }
+            Some(cluster) if passes(&cluster) => Err(self.busy(&cluster)),
+            Some(cluster) if cluster.status() == Some(FAILED) => Err(Error::Conflict(format!(
+                "the ECS cluster `{}` is {FAILED}: its capacity providers could not be made",
+                self.name
+            ))),
             Some(cluster) if self.named => {
                 if self.wants_spot && !has_spot(&cluster) {
                     return Err(Error::Conflict(format!(
@@ -133,7 +154,7 @@ impl Resource for Cluster {
                 }
                 cluster.cluster_arn.ok_or_else(no_arn)
             }
-            Some(cluster) if self.owns(&cluster) => {
+            Some(cluster) => {
                 let lacks_spot = self.wants_spot && !has_spot(&cluster);
                 let arn = cluster.cluster_arn.ok_or_else(no_arn)?;
                 if changed.part(CLUSTER) {
@@ -144,7 +165,6 @@ impl Resource for Cluster {
                 }
                 Ok(arn)
             }
-            Some(_) => Err(Error::NotOurs(format!("ECS cluster `{}`", self.name))),
             None if self.named => {
                 Err(Error::Conflict(format!("there is no active ECS cluster `{}`", self.name)))
             }
@@ -158,7 +178,13 @@ impl Resource for Cluster {
                     .set_tags(Some(self.tag_list()))
                     .send()
                     .await
-                    .map_err(|error| Error::aws("ecs:CreateCluster", error))?;
+                    .map_err(|error| {
+                        let mut fault = AwsFault::of("ecs:CreateCluster", &error);
+                        if fault.message.contains(ROLE_IS_NEW) {
+                            fault.kind = FaultKind::Transient;
+                        }
+                        Error::Aws(fault)
+                    })?;
                 answer.cluster.and_then(|cluster| cluster.cluster_arn).ok_or_else(no_arn)
             }
         }
@@ -168,9 +194,11 @@ impl Resource for Cluster {
         if self.named {
             return Ok(());
         }
-        match active(clients, &self.name).await? {
-            Some(cluster) if self.owns(&cluster) => {}
-            _ => return Ok(()),
+        match existing(clients, &self.name).await? {
+            Some(cluster) if !self.owns(&cluster) => return Ok(()),
+            Some(cluster) if passes(&cluster) => return Err(self.busy(&cluster)),
+            Some(_) => {}
+            None => return Ok(()),
         }
         if clients.notes("ecs:DeleteCluster", &self.arn) {
             return Ok(());
@@ -190,7 +218,7 @@ impl Resource for Cluster {
 /// Whether a job can run in a cluster.
 pub(super) enum Fit {
     Fits,
-    /// There is no such cluster, or it is being deleted.
+    /// There is no such cluster, or it is being deleted, or could not be made.
     Missing,
     /// It has no Fargate Spot, and the job wants that.
     NoSpot,
@@ -198,8 +226,11 @@ pub(super) enum Fit {
 
 /// Whether the cluster `name` exists and has what `capacity` takes.
 pub(super) async fn fits(clients: &Clients, name: &str, capacity: Capacity) -> Result<Fit> {
-    Ok(match active(clients, name).await? {
+    Ok(match existing(clients, name).await? {
         None => Fit::Missing,
+        Some(cluster) if matches!(cluster.status(), Some(FAILED | "DEPROVISIONING")) => {
+            Fit::Missing
+        }
         Some(cluster) if capacity.wants_spot() && !has_spot(&cluster) => Fit::NoSpot,
         Some(_) => Fit::Fits,
     })
@@ -209,8 +240,12 @@ fn has_spot(cluster: &aws_sdk_ecs::types::Cluster) -> bool {
     cluster.capacity_providers().iter().any(|provider| provider == FARGATE_SPOT)
 }
 
-/// A cluster that was deleted stays visible as INACTIVE for a while.
-async fn active(clients: &Clients, name: &str) -> Result<Option<aws_sdk_ecs::types::Cluster>> {
+fn passes(cluster: &aws_sdk_ecs::types::Cluster) -> bool {
+    cluster.status().is_some_and(|status| PASSING.contains(&status))
+}
+
+/// The cluster `name`, unless it is gone.
+async fn existing(clients: &Clients, name: &str) -> Result<Option<aws_sdk_ecs::types::Cluster>> {
     let answer = clients
         .ecs
         .describe_clusters()
@@ -220,5 +255,5 @@ async fn active(clients: &Clients, name: &str) -> Result<Option<aws_sdk_ecs::typ
         .await
         .map_err(|error| Error::aws("ecs:DescribeClusters", error))?;
     let clusters = answer.clusters.unwrap_or_default();
-    Ok(clusters.into_iter().find(|cluster| cluster.status() == Some(ACTIVE)))
+    Ok(clusters.into_iter().find(|cluster| cluster.status() != Some(INACTIVE)))
 }

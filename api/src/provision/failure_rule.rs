@@ -9,16 +9,22 @@ use serde_json::{Value, json};
 
 use super::names::TARGET_ID;
 use super::rules::{Rule, RuleTrigger, dead_letters, retry_policy};
-use super::{Changed, Clients, Context, Made, Resource};
+use super::{Changed, Clients, Context, Made, Provisioner, Resource};
 use crate::domain::console::log_group_url;
+use crate::domain::deployment::Deployment;
+use crate::domain::ids::{JobKey, JobName, TeamName};
 use crate::domain::job::ResourceKind;
-use crate::domain::run::{FAILED_TO_START_CODES, INTERRUPTED_CODES, STOPPED_CODES};
+use crate::domain::run::{FAILED_TO_START_CODES, INTERRUPTED_CODES, Run, STOPPED_CODES};
 use crate::domain::task::MAIN_CONTAINER;
 use crate::error::{AwsFault, Error, Result};
 
 /// An alert is worth trying for as long as EventBridge does by default.
 const EVENT_AGE_SECONDS: i32 = 86_400;
 const TEST_DETAIL_TYPE: &str = "Cronplane Notification Test";
+/// Of a run that ended without a task, of which ECS makes no event.
+const FAILED_DETAIL_TYPE: &str = "Cronplane Run Failed";
+/// What stands for a task's ARN where there is no task.
+const NO_TASK: &str = "none";
 
 pub(super) struct FailureRule {
     rule: Rule,
@@ -65,10 +71,14 @@ impl FailureRule {
     }
 }
 
-/// The source of the events with which the stack tests its notifications; only AWS itself can put
-/// events of `aws.ecs`.
-fn test_source(context: &Context<'_>) -> String {
-    format!("cronplane.{}", context.deployment.stack)
+/// The source of the events that the stack puts itself; only AWS can put events of `aws.ecs`.
+fn own_source(deployment: &Deployment) -> String {
+    format!("cronplane.{}", deployment.stack)
+}
+
+/// Where the API has the runs of a job.
+fn runs_url(deployment: &Deployment, team: &TeamName, job: &JobName) -> String {
+    format!("{}/v1/teams/{team}/jobs/{job}/runs", deployment.public_url)
 }
 
 /// Which events are failures of the job: of every revision of its family, in whatever cluster.
@@ -107,8 +117,8 @@ pub(super) fn pattern(context: &Context<'_>) -> Value {
         })),
         stopped(json!({"stopCode": ended_by_aws})),
         {
-            "source": [test_source(context)],
-            "detail-type": [TEST_DETAIL_TYPE],
+            "source": [own_source(context.deployment)],
+            "detail-type": [TEST_DETAIL_TYPE, FAILED_DETAIL_TYPE],
             "detail": {
                 "team": [context.job.team.as_str()],
                 "job": [context.job.definition.name.as_str()],
@@ -117,15 +127,13 @@ pub(super) fn pattern(context: &Context<'_>) -> Value {
     ]})
 }
 
-/// The message: JSON whatever the event holds. Constants, two values that ECS makes without
-/// characters that would need an escape (an ARN and a time), and the event itself as a value.
+/// The message: JSON whatever the event holds. Constants, two values without characters that would
+/// need an escape (an ARN and a time), and the event itself as a value. Where there is no task the link
+/// leads to no run: `event.detail.runUrl` does.
 fn template(context: &Context<'_>) -> String {
     let deployment = context.deployment;
     let job = context.job;
-    let runs = format!(
-        "{}/v1/teams/{}/jobs/{}/runs",
-        deployment.public_url, job.team, job.definition.name
-    );
+    let runs = runs_url(deployment, &job.team, &job.definition.name);
     let constants = json!({
         "team": job.team,
         "job": job.definition.name,
@@ -144,19 +152,53 @@ fn template(context: &Context<'_>) -> String {
 ///
 /// In a dry run the id is empty.
 pub(super) async fn send_test(clients: &Clients, context: &Context<'_>) -> Result<String> {
-    if clients.notes("events:PutEvents", &context.deployment.arn("events", "event-bus/default")) {
-        return Ok(String::new());
-    }
     let detail = json!({
         "team": context.job.team,
         "job": context.job.definition.name,
         "message": "A test of this job's notifications. No run failed.",
-        "taskArn": "none",
+        "taskArn": NO_TASK,
         "createdAt": context.job.created_at,
     });
+    put_event(clients, context.deployment, TEST_DETAIL_TYPE, &detail).await
+}
+
+impl Provisioner {
+    /// Tells of a run of the job `key` that ends, as `run` says, without a task: of those ECS makes no
+    /// event. A job that has no failure rule tells nobody.
+    pub async fn tell_failed(
+        &self,
+        key: &JobKey,
+        run: &Run,
+        deployment: &Deployment,
+    ) -> Result<()> {
+        let detail = json!({
+            "team": key.team,
+            "job": key.job,
+            "run": run.id,
+            "runUrl": format!("{}/{}", runs_url(deployment, &key.team, &key.job), run.id),
+            "status": run.status,
+            "message": run.stopped_reason,
+            "scheduled_time": run.scheduled_time,
+            "taskArn": NO_TASK,
+            "createdAt": run.created_at,
+        });
+        put_event(&self.clients, deployment, FAILED_DETAIL_TYPE, &detail).await.map(drop)
+    }
+}
+
+/// Puts an event of the stack's own on the account's bus, and answers its id; in a dry run it is empty.
+async fn put_event(
+    clients: &Clients,
+    deployment: &Deployment,
+    detail_type: &str,
+    detail: &Value,
+) -> Result<String> {
+    if clients.notes("events:PutEvents", &deployment.arn("events", "event-bus/default")) {
+        return Ok(String::new());
+    }
     let entry = PutEventsRequestEntry::builder()
-        .source(test_source(context))
-        .detail_type(TEST_DETAIL_TYPE)
+        .source(own_source(deployment))
+        .detail_type(detail_type)
         .detail(detail.to_string())
         .build();
     let answer = clients

@@ -118,7 +118,7 @@ impl Store {
         let put = action(put.build())?;
         let actions =
             vec![key.put(&self.table, record, now)?, TransactWriteItem::builder().put(put).build()];
-        match self.transact(actions).await? {
+        match self.transact(&job.definition.name, actions).await? {
             Transacted::Done => Ok(true),
             Transacted::Refused(refused) if refused.first() == Some(&true) => Ok(false),
             Transacted::Refused(_) => {

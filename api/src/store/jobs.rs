@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use super::due::{due_attributes, shard_of};
 use super::idempotency::action;
 use super::runs::PAGES_MAX;
-use super::transaction::{CONFLICTS_MAX, pause};
+use super::transaction::past_conflicts;
 use super::{Item, Page, Store, attribute, epoch, from_item, number, string_of, text, to_item};
 use crate::domain::ids::{JobKey, TeamName};
 use crate::domain::job::{
@@ -118,9 +118,8 @@ impl Store {
             .table_name(&self.table)
             .set_item(Some(job_item(job, due_at)?))
             .condition_expression("attribute_not_exists(pk)")
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
-            .send()
-            .await;
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        let put = past_conflicts(|| put.clone().send()).await;
         match put {
             Ok(_) => Ok(()),
             Err(error) => match error.as_service_error() {
@@ -509,7 +508,7 @@ impl Store {
     /// Takes the job out of the table, at the end of its deletion at `generation` under the lease
     /// `token`.
     pub async fn job_delete(&self, key: &JobKey, token: &str, generation: u64) -> Result<Settled> {
-        let deleted = self
+        let delete = self
             .client
             .delete_item()
             .table_name(&self.table)
@@ -518,9 +517,8 @@ impl Store {
             .condition_expression("lease_token = :token AND generation = :generation")
             .expression_attribute_values(":token", text(token))
             .expression_attribute_values(":generation", number(generation))
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
-            .send()
-            .await;
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        let deleted = past_conflicts(|| delete.clone().send()).await;
         match deleted {
             Ok(_) => Ok(Settled::Done),
             Err(error) => match error.as_service_error() {
@@ -586,27 +584,15 @@ impl Store {
         let update = update
             .return_values(ReturnValue::AllNew)
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        let mut attempt = 0;
-        loop {
-            let error = match update.clone().send().await {
-                Ok(answer) => {
-                    return Ok(Conditional::Held(answer.attributes.unwrap_or_default()));
-                }
-                Err(error) => error,
-            };
-            attempt += 1;
-            match error.as_service_error() {
+        match past_conflicts(|| update.clone().send()).await {
+            Ok(answer) => Ok(Conditional::Held(answer.attributes.unwrap_or_default())),
+            Err(error) => match error.as_service_error() {
                 Some(UpdateItemError::ConditionalCheckFailedException(refused)) => {
                     let item = refused.item.clone().filter(|item| !item.is_empty());
-                    return Ok(Conditional::Refused(item));
+                    Ok(Conditional::Refused(item))
                 }
-                Some(UpdateItemError::TransactionConflictException(_))
-                    if attempt < CONFLICTS_MAX =>
-                {
-                    pause(attempt).await;
-                }
-                _ => return Err(Error::aws("dynamodb:UpdateItem", error)),
-            }
+                _ => Err(Error::aws("dynamodb:UpdateItem", error)),
+            },
         }
     }
 }

@@ -75,7 +75,7 @@ impl Store {
         if let Some((keyed, record)) = keyed {
             actions.push(keyed.put(&self.table, record, run.created_at)?);
         }
-        Ok(match self.transact(actions).await? {
+        Ok(match self.transact(&key.job, actions).await? {
             Transacted::Done => Requested::Written,
             // Where the key is known, what became of the job since is none of this request's business.
             Transacted::Refused(refused) if refused.get(2) == Some(&true) => Requested::KeyKnown,
@@ -227,24 +227,26 @@ impl Store {
         self.held(update).await
     }
 
-    /// Marks a run that has no task yet as to be stopped, and due at once: the run as it is now;
-    /// `None` if it has a task or has ended. The first reason stays.
+    /// Marks a run as to be stopped, and due at `due_at`: the run as it is now; `None` if it has ended.
+    /// The first reason stays.
     pub async fn run_request_stop(
         &self,
         key: &JobKey,
         id: &RunId,
         stop: &StopRequest,
+        due_at: Timestamp,
     ) -> Result<Option<Run>> {
         let update = self
             .run_update(key, id)
             .update_expression(
                 "SET stop_requested = if_not_exists(stop_requested, :stop), due_at = :due_at",
             )
-            .condition_expression(WAITING)
+            .condition_expression("#status = :pending OR #status = :running")
             .expression_attribute_names("#status", "status")
             .expression_attribute_values(":pending", attribute(&RunStatus::Pending)?)
+            .expression_attribute_values(":running", attribute(&RunStatus::Running)?)
             .expression_attribute_values(":stop", attribute(stop)?)
-            .expression_attribute_values(":due_at", epoch(stop.at));
+            .expression_attribute_values(":due_at", epoch(due_at));
         self.held(update).await
     }
 

@@ -82,6 +82,11 @@ fn attribute<T: Serialize>(value: &T) -> Result<AttributeValue> {
         .map_err(|error| Error::Internal(format!("a value can't be stored: {error}")))
 }
 
+fn from_attribute<T: DeserializeOwned>(value: AttributeValue) -> Result<T> {
+    serde_dynamo::from_attribute_value(value)
+        .map_err(|error| Error::Internal(format!("a value can't be read: {error}")))
+}
+
 fn to_item<T: Serialize>(value: &T) -> Result<Item> {
     serde_dynamo::to_item(value)
         .map_err(|error| Error::Internal(format!("an item can't be stored: {error}")))

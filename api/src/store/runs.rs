@@ -1,12 +1,17 @@
 //! The runs in the table.
 
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
+use aws_sdk_dynamodb::types::ReturnValue;
 use jiff::Timestamp;
 
 use super::due::due_attributes;
-use super::{Item, Page, Store, attribute, epoch, from_item, number, string_of, text, to_item};
+use super::transaction::past_conflicts;
+use super::{
+    Item, Page, Store, attribute, epoch, from_attribute, from_item, number, string_of, text,
+    to_item,
+};
 use crate::domain::ids::{JobKey, RunId};
-use crate::domain::run::{Run, RunStatus, Trigger};
+use crate::domain::run::{Run, RunStatus, StopRequest, Trigger};
 use crate::error::{Error, Result};
 
 /// Pages read for one request at most: a filter that lets little through must not make a request
@@ -14,9 +19,10 @@ use crate::error::{Error, Result};
 pub(super) const PAGES_MAX: usize = 8;
 
 /// Whether a state of a run was news.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Applied {
-    Written,
+    /// With the stop that was noted in the state before, which this one has not.
+    Written(Option<StopRequest>),
     /// The table holds this state or a later one, or the job and all its runs are gone.
     Ignored,
 }
@@ -75,10 +81,13 @@ impl Store {
             .expression_attribute_names("#version", "version")
             .expression_attribute_values(":stopped", number(stopped))
             .expression_attribute_values(":version", number(version))
-            .send()
-            .await;
+            .return_values(ReturnValue::AllOld);
+        let put = past_conflicts(|| put.clone().send()).await;
         match put {
-            Ok(_) => Ok(Applied::Written),
+            Ok(answer) => {
+                let noted = answer.attributes.and_then(|mut old| old.remove("stop_requested"));
+                Ok(Applied::Written(noted.map(from_attribute).transpose()?))
+            }
             Err(error) => match error.as_service_error() {
                 Some(PutItemError::ConditionalCheckFailedException(_)) => Ok(Applied::Ignored),
                 _ => Err(Error::aws("dynamodb:PutItem", error)),

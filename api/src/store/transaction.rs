@@ -5,13 +5,17 @@ use std::time::Duration;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::TransactWriteItem;
 use aws_sdk_dynamodb::types::error::TransactionCanceledException;
+use aws_smithy_runtime_api::client::result::SdkError;
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use tokio::time::sleep;
+use uuid::Uuid;
 
 use super::Store;
-use crate::error::{AwsFault, Error, FaultKind, Result};
+use crate::domain::ids::JobName;
+use crate::error::{AwsFault, Error, FaultKind, Result, says};
 
 /// Times that a write is tried against transactions of others on the same item.
-pub(super) const CONFLICTS_MAX: u32 = 5;
+const CONFLICTS_MAX: u32 = 5;
 const OPERATION: &str = "dynamodb:TransactWriteItems";
 const CONDITION: &str = "ConditionalCheckFailed";
 const CONFLICT: &str = "TransactionConflict";
@@ -24,17 +28,49 @@ pub(super) enum Transacted {
     Refused(Vec<bool>),
 }
 
-/// Before a write is tried once more that another's transaction was in the way of.
-pub(super) async fn pause(attempt: u32) {
-    sleep(Duration::from_millis(20) * 2_u32.pow(attempt.min(5))).await;
+/// Before a write is tried once more that another's transaction was in the way of: longer each time, and
+/// not as long as the others that it met wait, which would meet it again.
+fn pause(attempt: u32) -> Duration {
+    let longest = 40 * 2_u64.pow(attempt.min(5));
+    // Of the random bits of a UUID: uniform enough.
+    let random = Uuid::new_v4().as_u64_pair().1 % longest;
+    Duration::from_millis(longest / 4 + random)
+}
+
+/// Sends a write of one item until no transaction of others is in its way, a few times.
+pub(super) async fn past_conflicts<T, E, R, F>(
+    mut send: impl FnMut() -> F,
+) -> std::result::Result<T, SdkError<E, R>>
+where
+    E: ProvideErrorMetadata,
+    F: Future<Output = std::result::Result<T, SdkError<E, R>>>,
+{
+    let mut attempt = 0;
+    loop {
+        let answer = send().await;
+        attempt += 1;
+        let conflict = |error: &E| error.code() == Some("TransactionConflictException");
+        match &answer {
+            Err(error) if attempt < CONFLICTS_MAX && says(error, conflict) => {
+                sleep(pause(attempt)).await;
+            }
+            _ => return answer,
+        }
+    }
 }
 
 impl Store {
-    /// Carries out `actions`, on different items each.
+    /// Carries out `actions`, on different items each, of the job `job`.
+    ///
+    /// Errors: `Busy` where others were at the same items again and again.
     ///
     /// Where the answer of a call is lost the SDK asks again with the same token: DynamoDB then
     /// answers what came of the first one.
-    pub(super) async fn transact(&self, actions: Vec<TransactWriteItem>) -> Result<Transacted> {
+    pub(super) async fn transact(
+        &self,
+        job: &JobName,
+        actions: Vec<TransactWriteItem>,
+    ) -> Result<Transacted> {
         for attempt in 0..CONFLICTS_MAX {
             let answer = self
                 .client
@@ -51,12 +87,12 @@ impl Store {
                     if let Some(refused) = refused(cancelled)? {
                         return Ok(Transacted::Refused(refused));
                     }
-                    pause(attempt).await;
+                    sleep(pause(attempt)).await;
                 }
                 _ => return Err(Error::aws(OPERATION, error)),
             }
         }
-        Err(Error::Busy("this".to_owned()))
+        Err(Error::Busy(format!("job `{job}`, to which other requests write at this moment,")))
     }
 }
 
@@ -84,4 +120,24 @@ fn refused(cancelled: &TransactionCanceledException) -> Result<Option<Vec<bool>>
     };
     let message = cancelled.message().unwrap_or("cancelled").to_owned();
     Err(Error::Aws(AwsFault { operation: OPERATION, code: code.to_owned(), message, kind }))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn those_who_met_wait_differently_and_longer_each_time() {
+        let mut shortest = Duration::ZERO;
+        for attempt in 0..CONFLICTS_MAX {
+            let pauses: BTreeSet<Duration> = (0..100).map(|_| pause(attempt)).collect();
+            assert!(pauses.len() > 10, "{pauses:?}");
+            let longest = *pauses.last().unwrap();
+            assert!(*pauses.first().unwrap() >= Duration::from_millis(10) * 2_u32.pow(attempt));
+            assert!(longest < Duration::from_millis(50) * 2_u32.pow(attempt) && longest > shortest);
+            shortest = longest;
+        }
+    }
 }

@@ -156,8 +156,9 @@ fn put_item(state: &mut State, input: &PutItemInput) -> Result<PutItemOutput, Re
     let tell = input.return_values_on_condition_check_failure();
     state.table.check(&key, input.condition_expression(), &terms, tell)?;
     terms.finish()?;
-    state.table.items.insert(key, item.clone());
-    Ok(PutItemOutput::builder().build())
+    let old = state.table.items.insert(key, item.clone());
+    let old = old.filter(|_| input.return_values() == Some(&ReturnValue::AllOld));
+    Ok(PutItemOutput::builder().set_attributes(old).build())
 }
 
 fn update_item(state: &mut State, input: &UpdateItemInput) -> Result<UpdateItemOutput, Refusal> {

@@ -61,6 +61,8 @@ pub(crate) struct Ecs {
     pub(crate) meanwhile: Option<fn(&mut State, &str)>,
     /// ListTasks does not know yet what was started a moment ago.
     pub(crate) lists_late: bool,
+    /// Nor do DescribeTasks and StopTask.
+    pub(crate) finds_late: bool,
     /// When tasks are created: so many seconds after the beginning of these tests' time.
     pub(crate) now: i64,
 }
@@ -69,6 +71,8 @@ pub(crate) struct Ecs {
 pub(crate) struct Cluster {
     /// A cluster that was deleted can be described for a while.
     pub(crate) deleted: bool,
+    /// Of one that is not deleted; none is ACTIVE.
+    pub(crate) status: Option<&'static str>,
     pub(crate) capacity_providers: Vec<String>,
     pub(crate) tags: Tags,
 }
@@ -209,7 +213,7 @@ fn described(
     aws_sdk_ecs::types::Cluster::builder()
         .cluster_name(name)
         .cluster_arn(arn("ecs", &format!("cluster/{name}")))
-        .status(if cluster.deleted { "INACTIVE" } else { "ACTIVE" })
+        .status(if cluster.deleted { "INACTIVE" } else { cluster.status.unwrap_or("ACTIVE") })
         .set_capacity_providers(Some(cluster.capacity_providers.clone()))
         .set_tags(with_tags.then(|| tag_list(&cluster.tags)))
 }
@@ -239,6 +243,7 @@ fn create_cluster(
     if clusters.get(name).is_none_or(|cluster| cluster.deleted) {
         let cluster = Cluster {
             deleted: false,
+            status: None,
             capacity_providers: input.capacity_providers().to_vec(),
             tags: tags_of(input.tags()),
         };
@@ -379,7 +384,9 @@ fn describe_tasks(
     for wanted in input.tasks() {
         let mut all = state.ecs.tasks.iter();
         let found = all.find(|task| {
-            task.cluster_arn() == Some(&cluster) && task.task_arn() == Some(wanted.as_str())
+            !state.ecs.finds_late
+                && task.cluster_arn() == Some(&cluster)
+                && task.task_arn() == Some(wanted.as_str())
         });
         answer = match found {
             Some(task) => answer.tasks(task.clone()),
@@ -401,6 +408,9 @@ fn run_task(state: &mut State, input: &RunTaskInput) -> Result<RunTaskOutput, Re
         meanwhile(state, token);
     }
     let cluster = state.ecs.active_cluster(input.cluster())?;
+    if state.ecs.clusters[cluster.rsplit('/').next().unwrap()].status.is_some() {
+        return Err(refusal("ClientException", "Cluster was not ACTIVE."));
+    }
     let started_by = input.started_by().unwrap();
     let is_kind = |one: u8| one.is_ascii_alphanumeric() || b"-/_".contains(&one);
     if started_by.len() > 128 || !started_by.bytes().all(is_kind) {
@@ -475,8 +485,9 @@ fn run_task(state: &mut State, input: &RunTaskInput) -> Result<RunTaskOutput, Re
 /// The task is asked to end; it ends later.
 fn stop_task(state: &mut State, input: &StopTaskInput) -> Result<StopTaskOutput, Refusal> {
     state.ecs.active_cluster(input.cluster())?;
+    let late = state.ecs.finds_late;
     let mut all = state.ecs.tasks.iter_mut();
-    let Some(task) = all.find(|task| task.task_arn() == input.task()) else {
+    let Some(task) = all.find(|task| !late && task.task_arn() == input.task()) else {
         return Err(refusal("InvalidParameterException", "The referenced task was not found."));
     };
     if task.last_status() != Some("STOPPED") {

@@ -51,6 +51,7 @@ async fn every_field_of_a_run_is_read_from_its_last_event() {
         }]},
         "stopped": 1,
         "version": 7,
+        "task_created_at": "2020-01-23T17:57:34.402Z",
     });
     assert_eq!(serde_json::to_value(&run).unwrap(), wanted);
 

@@ -161,6 +161,8 @@ async fn a_wrong_parameter_is_refused() {
         ("GET", &runs, "trigger=cron", "not_allowed"),
         ("GET", &runs, "from=yesterday", "format"),
         ("GET", &runs, "to=2026-11-23", "format"),
+        ("GET", &runs, "to=-000001-01-01T00:00:00Z", "format"),
+        ("GET", &runs, "from=1969-12-31T23:59:59Z", "format"),
         ("GET", &runs, "cursor=bm90LW91cnM", "format"),
         ("GET", &format!("{run}/logs"), "limit=10001", "range"),
         ("GET", &format!("{run}/logs"), "tail=0", "range"),

@@ -103,10 +103,32 @@ async fn a_conflict_of_transactions_passes() {
     assert_eq!(tasks(&cloud).len(), 1);
     cloud.state().table.conflicts = 1000;
     let refused = run_now(&app, moment(20)).await;
-    assert!(matches!(refused, Err(cronplane::error::Error::Busy(_))), "{refused:?}");
+    let Err(error) = &refused else { panic!("{refused:?}") };
+    assert!(matches!(error, cronplane::error::Error::Busy(_)), "{error:?}");
+    assert!(error.to_string().contains("job `nightly-report`, to which other requests"), "{error}");
     // A write of the job that meets one is tried again too.
     cloud.state().table.conflicts = 0;
     cloud.fail("dynamodb:UpdateItem", 2, "TransactionConflictException", "ongoing");
     crate::job::patch(&app, serde_json::json!({"image": "busybox:2"}), moment(30)).await.unwrap();
     assert_eq!(stored(&app).await.unwrap().generation, 2);
+}
+
+/// Also where one item is put or deleted.
+#[tokio::test]
+async fn a_transaction_in_the_way_of_a_put_or_a_delete_passes() {
+    let cloud = Cloud::default();
+    let app = cloud.app();
+    let conflict = |operation| {
+        cloud.fail(operation, 2, "TransactionConflictException", "ongoing");
+    };
+    conflict("dynamodb:PutItem");
+    crate::job::create(&app, moment(0)).await.unwrap();
+    assert!(cloud.has_failed());
+    conflict("dynamodb:PutItem");
+    let event = crate::task::state("0a", 0, "STOPPED", 7);
+    app.ingest(&crate::task::snapshot(&event), crate::job::at(0)).await.unwrap();
+    assert!(cloud.has_failed());
+    conflict("dynamodb:DeleteItem");
+    assert!(crate::job::delete(&app, moment(10)).await.unwrap().is_none());
+    assert!(cloud.has_failed());
 }

@@ -162,14 +162,14 @@ async fn what_its_function_died_at_is_finished_by_the_next_one() {
     assert_eq!(tasks(&cloud), []);
     let busy = start(&app, "b", json!({}), moment(134)).await;
     assert!(matches!(busy, Err(Error::Busy(_))), "{busy:?}");
-    // The launch is the first one's still, the sweeper comes to it.
+    // Whoever takes the key over takes the launch over too.
     let Ok(Told::Now(run)) = start(&app, "b", json!({}), moment(136)).await else { panic!() };
     assert_eq!(run.status, RunStatus::Pending);
     sweep_the_rest(&cloud, &app, 136).await;
     assert_eq!(super::run(&app, &run.id).await.status, RunStatus::Succeeded);
     assert_eq!((tasks(&cloud).len(), runs(&app).await.len()), (1, 1));
 
-    // Nobody else did it within a minute: the repeated request starts it itself.
+    // Also when nobody asks for longer than a minute.
     cloud.trouble(2, Trouble::LostAfter);
     cloud.trouble(3, Trouble::LostBefore);
     assert!(start(&app, "c", json!({}), moment(5000)).await.is_err());
@@ -291,6 +291,20 @@ async fn whatever_call_of_a_keyed_run_is_in_trouble_the_same_again_is_the_one_ru
             assert!(matches!(kept, Ok(Told::Kept(_))), "{what}: {kept:?}");
         }
     }
+}
+
+/// Whoever takes the key of a function that died takes its launch too.
+#[tokio::test]
+async fn a_run_is_started_by_whoever_takes_its_key_over() {
+    let (cloud, app) = with_job().await;
+    // It dies at RunTask.
+    cloud.trouble(3, Trouble::LostBefore);
+    cloud.trouble(4, Trouble::LostBefore);
+    let request = request("/v1/teams/platform/jobs/nightly-report/runs", "a", &json!({}));
+    app.run_start_keyed(&key(), json!({}), &request, moment(10)).await.unwrap();
+    assert_eq!(tasks(&cloud).len(), 0);
+    app.run_start_keyed(&key(), json!({}), &request, moment(45)).await.unwrap();
+    assert_eq!(tasks(&cloud).len(), 1);
 }
 
 /// Without a key a create is one write of the job, as it was.

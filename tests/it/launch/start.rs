@@ -1,5 +1,6 @@
 //! A run is asked for, and its task started.
 
+use aws_sdk_dynamodb::types::AttributeValue;
 use aws_sdk_ecs::types::{AssignPublicIp, LaunchType, PropagateTags};
 use cronplane::app::{LogsWanted, RunsWanted};
 use cronplane::domain::run::{Run, RunStatus, Trigger};
@@ -97,6 +98,7 @@ async fn what_is_written_before_agrees_with_what_comes_of_it() {
     let expected = Run {
         task_arn: tasks(&cloud)[0].task_arn.clone(),
         version: 1,
+        task_created_at: Some(at(0)),
         containers: started.containers.clone(),
         stopped_reason: None,
         capacity_provider: Some("FARGATE".to_owned()),
@@ -165,6 +167,12 @@ async fn a_refusal_that_passes_is_tried_again_until_it_does() {
         ("ServerException", "Service Unavailable. Please try again later."),
         ("ClientException", "Capacity is unavailable at this time. Please try again later"),
         ("LimitExceededException", "You've reached the limit on the number of vCPUs you can run"),
+        ("LimitExceededException", "You’ve reached the limit on the number of vCPUs you can run"),
+        (
+            "InvalidParameterException",
+            "Unable to assume the service linked role. Please verify that the ECS service linked role exists.",
+        ),
+        ("ClientException", "Cluster was not ACTIVE."),
     ] {
         let (cloud, app) = with_job().await;
         cloud.fail("ecs:RunTask", 3, code, message);
@@ -341,7 +349,7 @@ async fn a_run_of_an_earlier_job_of_the_name_is_not_started() {
     cloud.state().ecs.run_failures.push_back(("RESOURCE:FARGATE", "later"));
     let asked = run_now(&app, moment(10)).await.unwrap();
     // Behind everybody's back: a deletion would have waited.
-    let id = aws_sdk_dynamodb::types::AttributeValue::S("another".to_owned());
+    let id = AttributeValue::S("another".to_owned());
     {
         let mut state = cloud.state();
         let job = state.table.item_mut("TEAM#platform", "JOB#nightly-report");
@@ -385,6 +393,36 @@ async fn a_second_call_for_a_task_that_is_not_listed_yet_starts_none() {
     let started = run(&app, &asked.id).await;
     assert_eq!(started.task_arn, tasks(&cloud)[0].task_arn);
     assert_eq!(tasks(&cloud).len(), 1);
+}
+
+/// The call of another version of the functions for the same run: ECS refuses it, as there is a task.
+#[tokio::test]
+async fn a_task_that_another_call_of_the_same_token_started_is_the_runs() {
+    for in_trouble in [false, true] {
+        let (cloud, app) = with_job().await;
+        cloud.trouble(2, crate::cloud::Trouble::LostAfter);
+        let asked = run_now(&app, moment(10)).await.unwrap();
+        cloud.state().ecs.lists_late = true;
+        {
+            let mut state = cloud.state();
+            let run = state.table.item_mut("RUNS#platform#nightly-report", asked.id.as_str());
+            let AttributeValue::M(launch) = run.get_mut("launch").unwrap() else { panic!("a map") };
+            let AttributeValue::M(overrides) = launch.get_mut("overrides").unwrap() else {
+                panic!("a map")
+            };
+            let command = AttributeValue::L(vec![AttributeValue::S("true".to_owned())]);
+            overrides.insert("command".to_owned(), command);
+        }
+        if in_trouble {
+            cloud.fail("ecs:DescribeTasks", 1, "AccessDeniedException", "not authorized");
+            app.sweep(moment(71)).await.unwrap();
+            assert_eq!(run(&app, &asked.id).await.status, RunStatus::Pending);
+        }
+        app.sweep(moment(132)).await.unwrap();
+        let started = run(&app, &asked.id).await;
+        assert_eq!(started.status, RunStatus::Pending);
+        assert_eq!((started.task_arn, tasks(&cloud).len()), (tasks(&cloud)[0].task_arn.clone(), 1));
+    }
 }
 
 /// The link in a failure's message is made of the task, which can be created long after the run was

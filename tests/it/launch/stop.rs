@@ -78,6 +78,59 @@ async fn a_task_that_may_not_be_stopped_is_told_as_such() {
     assert!(!detail.contains("secret"), "{detail}");
 }
 
+/// ECS may not find a task that it has just started: the stop is asked for again.
+#[tokio::test]
+async fn a_stop_of_a_task_that_ecs_does_not_find_yet_is_not_lost() {
+    let (cloud, app) = with_job().await;
+    cloud.state().ecs.now = 10;
+    cloud.state().ecs.finds_late = true;
+    let id = run_now(&app, moment(10)).await.unwrap().id;
+    asked(stop(&app, &id, 11).await);
+    assert_eq!(app.sweep(moment(70)).await.unwrap().runs, 0);
+    assert_eq!(app.sweep(moment(72)).await.unwrap().failures, 0);
+    assert_eq!(run(&app, &id).await.status, RunStatus::Pending);
+    cloud.state().ecs.finds_late = false;
+    app.sweep(moment(133)).await.unwrap();
+    let [task] = &tasks(&cloud)[..] else { panic!("one task") };
+    assert_eq!((task.desired_status(), task.stopped_reason()), (Some("STOPPED"), Some("enough")));
+    sweep_the_rest(&cloud, &app, 133).await;
+    assert_eq!(run(&app, &id).await.status, RunStatus::Stopped);
+
+    // One that it has forgotten has ended.
+    let (cloud, app) = with_job().await;
+    cloud.state().ecs.now = 10;
+    let id = run_now(&app, moment(10)).await.unwrap().id;
+    cloud.state().ecs.finds_late = true;
+    asked(stop(&app, &id, 100).await);
+    app.sweep(moment(161)).await.unwrap();
+    assert_eq!(run(&app, &id).await.status, RunStatus::Unknown);
+}
+
+/// An event replaces the whole of a run that EventBridge started, but not a stop.
+#[tokio::test]
+async fn a_stop_outlives_the_events_of_a_schedules_task() {
+    let (cloud, app) = with_job().await;
+    cloud.state().ecs.tasks.push(task::running(crate::job::BASE, "0a"));
+    apply_all(&app, &[state("0a", 0, "PENDING", 2)]).await;
+    cloud.state().ecs.finds_late = true;
+    let id = RunId::parse("20261123T140000-0a").unwrap();
+    asked(stop(&app, &id, 1).await);
+    apply_all(&app, &[state("0a", 0, "RUNNING", 4)]).await;
+    cloud.state().ecs.finds_late = false;
+    app.sweep(moment(10)).await.unwrap();
+    assert_eq!(tasks(&cloud)[0].stopped_reason(), Some("enough"));
+}
+
+#[tokio::test]
+async fn a_stop_that_ecs_refuses_is_not_taken_for_done() {
+    let (cloud, app) = with_job().await;
+    let id = run_now(&app, moment(10)).await.unwrap().id;
+    cloud.fail("ecs:StopTask", 1, "InvalidParameterException", "Invalid identifier.");
+    let refused = stop(&app, &id, 20).await;
+    assert!(matches!(refused, Err(Error::Aws(_))), "{refused:?}");
+    assert_eq!(run(&app, &id).await.stop_requested, None);
+}
+
 /// A run that waits for capacity ends at once: nobody is at it.
 #[tokio::test]
 async fn a_run_that_waits_is_stopped_and_nothing_started() {

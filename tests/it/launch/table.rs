@@ -97,14 +97,16 @@ async fn a_launch_is_taken_by_one_and_written_over_by_nobody_else() {
 
     let stop = |reason: &str, at| StopRequest { reason: reason.to_owned(), at };
     for reason in ["first", "second"] {
-        let marked = store.run_request_stop(&key(), &run.id, &stop(reason, at(170))).await.unwrap();
+        let marked =
+            store.run_request_stop(&key(), &run.id, &stop(reason, at(170)), at(170)).await.unwrap();
         assert_eq!(marked.unwrap().stop_requested, Some(stop("first", at(170))));
     }
     let ended = store.run_end(&key(), &run.id, RunStatus::Stopped, "first", at(180)).await.unwrap();
     assert_eq!(ended.unwrap().status, RunStatus::Stopped);
     let again = store.run_end(&key(), &run.id, RunStatus::Unknown, "again", at(190)).await.unwrap();
     assert_eq!(again, None);
-    let marked = store.run_request_stop(&key(), &run.id, &stop("late", at(190))).await.unwrap();
+    let marked =
+        store.run_request_stop(&key(), &run.id, &stop("late", at(190)), at(190)).await.unwrap();
     assert_eq!(marked, None);
     assert_eq!(store.run_claim(&key(), &first, at(200)).await.unwrap(), None);
 }
@@ -115,7 +117,7 @@ async fn what_a_task_tells_keeps_what_was_asked_for() {
     let (cloud, app, run) = waiting().await;
     let store = &app.store;
     let stop = StopRequest { reason: "enough".to_owned(), at: at(20) };
-    store.run_request_stop(&key(), &run.id, &stop).await.unwrap();
+    store.run_request_stop(&key(), &run.id, &stop, at(20)).await.unwrap();
     let told = Run {
         created_at: at(30),
         task_arn: Some("arn:aws:ecs:us-west-2:111122223333:task/c/0a".to_owned()),

@@ -1,5 +1,6 @@
 //! What is made for a job and taken away again, whatever happens on the way.
 
+mod clusters;
 mod create;
 mod deletion;
 mod lease;

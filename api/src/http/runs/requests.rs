@@ -65,7 +65,8 @@ pub(in crate::http) struct StopRequest {
                   description = "`true` if the answer is that of an earlier request"))),
         (status = 409, description = "The job is not ready or is being deleted, or a request with this \
                                       key goes on", body = Problem,
-         content_type = "application/problem+json"),
+         content_type = "application/problem+json",
+         headers(("Retry-After" = Option<u32>, description = "Seconds, where the same again may succeed"))),
         (status = 413, description = "The body has more than 256 KiB", body = Problem,
          content_type = "application/problem+json"),
         (status = 415, description = "The body is not declared as JSON", body = Problem,
@@ -118,8 +119,10 @@ fn started(view: RunView) -> Response {
     responses(
         (status = 200, description = "The run had ended before", body = RunAnswer),
         (status = 202, description = "The stop is on its way", body = RunBody),
-        (status = 409, description = "The run's task is one that this deployment may not stop",
-         body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "The run's task is one that this deployment may not stop, or its state \
+                                      keeps changing",
+         body = Problem, content_type = "application/problem+json",
+         headers(("Retry-After" = Option<u32>, description = "Seconds, where the same again may succeed"))),
         (status = 413, description = "The body has more than 256 KiB", body = Problem,
          content_type = "application/problem+json"),
         (status = 415, description = "The body is not declared as JSON", body = Problem,
