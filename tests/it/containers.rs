@@ -926,3 +926,19 @@ fn overrides_go_with_the_definition() {
     assert!(known.read_overrides(json!({"cpu": 1024, "memory": 2048})).is_ok());
     assert!(known.read_overrides(json!({"environment": {"MODE": "x"}})).is_ok());
 }
+
+/// Far more than can be taken is refused as fast as a few: nobody waits for the check of thousands.
+#[test]
+fn thousands_of_sidecars_are_refused_at_once() {
+    let sidecars = (0..2900).map(|number| {
+        let on = json!([{"containerName": format!("a{:04}", number + 1), "condition": "START"}]);
+        json!({"name": format!("a{number:04}"), "image": "x", "dependsOn": on})
+    });
+    let mut wanted = definition();
+    wanted["sidecars"] = sidecars.collect();
+    assert!(wanted.to_string().len() < 256 * 1024);
+    let began = std::time::Instant::now();
+    let told = JobDefinition::read(wanted, &deployment()).unwrap_err();
+    assert!(told.iter().any(|one| one.pointer == "/sidecars"), "{told:?}");
+    assert!(began.elapsed() < std::time::Duration::from_secs(2), "{:?}", began.elapsed());
+}

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::reconcile::later;
 use super::{App, Moment};
 use crate::domain::ids::{JobKey, JobName, TeamName};
-use crate::domain::job::{Deletion, Job, JobDefinition, JobFilter, Phase, Subscription};
+use crate::domain::job::{Deletion, Former, Job, JobDefinition, JobFilter, Phase, Subscription};
 use crate::domain::violation::{Violation, ViolationCode};
 use crate::error::{Error, Result};
 use crate::provision::names::hex_sha256;
@@ -252,9 +252,13 @@ impl App {
         {
             self.provisioner.check_cluster(cluster, definition.capacity).await?;
         }
-        let next = job.redefined(definition, moment.now);
-        let former = serde_json::to_string(&next.former).unwrap_or_default().len();
-        if former > FORMER_BYTES_MAX {
+        let mut next = job.redefined(definition, moment.now);
+        let bytes = |former: &Former| serde_json::to_string(former).unwrap_or_default().len();
+        // A start from long before matters less than that the job can be put right.
+        if bytes(&next.former) > FORMER_BYTES_MAX {
+            next.former.grants = None;
+        }
+        if bytes(&next.former) > FORMER_BYTES_MAX {
             return Err(Error::Conflict(format!(
                 "job `{}` was changed too often while AWS could not follow: first put right what \
                  hinders it ({})",

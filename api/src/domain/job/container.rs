@@ -867,6 +867,10 @@ impl<'a> Containers<'a> {
     }
 
     fn check_dependencies(&self, fields: &mut Fields<'_>) {
+        // So many are refused anyway, and what follows is for short lists.
+        if self.sidecars.len() > SIDECARS_MAX {
+            return;
+        }
         let all = self.all();
         for (_, settings, at) in &all {
             let mut named = BTreeSet::new();
