@@ -15,6 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+pub use bounds::POLICY_CHARACTERS_MAX;
 pub use container::{
     Capabilities, ContainerSettings, Dependency, DependencyCondition, HealthCheck, LinuxParameters,
     LogOptions, MountPoint, PortMapping, RepositoryCredentials, RestartPolicy, Secret, Sidecar,

@@ -11,13 +11,13 @@ use super::names::ROLE_PATH;
 use super::tags::Tags;
 use super::{Changed, Clients, Context, Made, Resource, to_remove};
 use crate::domain::deployment::Deployment;
-use crate::domain::job::{Grants, ResourceKind, SecretStore, secret_resources};
+use crate::domain::job::{
+    Grants, POLICY_CHARACTERS_MAX, ResourceKind, SecretStore, secret_resources,
+};
 use crate::error::{Error, Result, says};
 
 /// Name of the one inline policy of each role.
 const POLICY_NAME: &str = "cronplane";
-/// IAM User Guide, "IAM and AWS STS quotas": of all inline policies of a role.
-const POLICY_CHARACTERS_MAX: usize = 10_240;
 
 pub(super) struct Role {
     kind: ResourceKind,

@@ -19,7 +19,7 @@ pub(super) const RETENTION_DAYS: [u32; 22] = [
 /// the log configuration of up to ten containers, fits in the rest.
 pub(super) const CONTAINER_BYTES_MAX: usize = 56 * 1024;
 /// IAM User Guide, "IAM and AWS STS quotas": all inline policies of a role, without white space.
-pub(super) const POLICY_CHARACTERS_MAX: usize = 10_240;
+pub const POLICY_CHARACTERS_MAX: usize = 10_240;
 /// What stands in the execution role's policy besides ARNs of secrets and images, at most.
 pub(super) const POLICY_CHARACTERS_BESIDES: usize = 2_000;
 /// Amazon ECS API Reference, ContainerDefinition, `image`.
