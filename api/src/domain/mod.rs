@@ -2,6 +2,7 @@
 //!
 //! Nothing here knows AWS clients, HTTP or a clock; times and ids come in as values.
 
+pub mod access;
 pub mod console;
 pub mod deployment;
 pub mod dry_run;
