@@ -72,12 +72,14 @@ impl Config {
                 problem: "must be 64 lower-case hexadecimal digits".to_owned(),
             });
         }
-        let history_days = given("CRONPLANE_HISTORY_DAYS").map_or(Ok(400), |days| {
-            days.parse().ok().filter(|days| *days > 0).ok_or(ConfigError {
-                name: "CRONPLANE_HISTORY_DAYS",
-                problem: "must be a number of days".to_owned(),
+        let days = |name: &'static str| {
+            given(name).map_or(Ok(400), |days| {
+                days.parse()
+                    .ok()
+                    .filter(|days| *days > 0)
+                    .ok_or(ConfigError { name, problem: "must be a number of days".to_owned() })
             })
-        })?;
+        };
         Ok(Config {
             deployment: Deployment {
                 stack,
@@ -97,7 +99,8 @@ impl Config {
                 start_queue_arn: required("CRONPLANE_START_QUEUE_ARN")?,
                 passable_roles: list("CRONPLANE_PASSABLE_ROLES"),
                 readable_secrets: list("CRONPLANE_READABLE_SECRETS"),
-                history_days,
+                history_days: days("CRONPLANE_HISTORY_DAYS")?,
+                audit_days: days("CRONPLANE_AUDIT_DAYS")?,
             },
             table: required("CRONPLANE_TABLE")?,
             admin_token_sha256,
@@ -118,7 +121,7 @@ mod tests {
             "CRONPLANE_PUBLIC_URL" => "https://api.example.com/",
             "CRONPLANE_PASSABLE_ROLES" | "CRONPLANE_DEFAULT_SECURITY_GROUPS" => "",
             "CRONPLANE_READABLE_SECRETS" => "arn:a:*,arn:b",
-            "CRONPLANE_HISTORY_DAYS" => return None,
+            "CRONPLANE_HISTORY_DAYS" | "CRONPLANE_AUDIT_DAYS" => return None,
             _ => "x",
         };
         Some(value.to_owned())
@@ -143,6 +146,7 @@ mod tests {
             ("CRONPLANE_STACK", "a-stack-whose-name-has-forty-one-letters-"),
             ("CRONPLANE_ADMIN_TOKEN_SHA256", "secret"),
             ("CRONPLANE_HISTORY_DAYS", "0"),
+            ("CRONPLANE_AUDIT_DAYS", "many"),
         ] {
             let error = Config::from_lookup("eu-west-1", |asked| {
                 if asked == name { Some(value.to_owned()) } else { variables(asked) }

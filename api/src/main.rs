@@ -61,6 +61,7 @@ async fn main() -> Result<(), AnyError> {
         }),
         fleet: Fleet::new(ecs, logs),
         deployment: config.deployment,
+        author: None,
     };
     // Only the functions that serve requests have it.
     let admin = config.admin_token_sha256.ok_or("CRONPLANE_ADMIN_TOKEN_SHA256 is not set");

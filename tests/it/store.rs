@@ -11,7 +11,7 @@ use cronplane::domain::job::{
 use cronplane::domain::run::{Run, RunStatus, Trigger};
 use cronplane::error::Error;
 use cronplane::store::{
-    Applied, DUE_SHARDS, DueItem, Leased, RunFilter, Settled, Settlement, Store,
+    Applied, DUE_SHARDS, DueItem, Insertion, Leased, RunFilter, Settled, Settlement, Store,
 };
 use serde_json::json;
 
@@ -45,7 +45,7 @@ fn settlement(generation: u64) -> Settlement {
 async fn with_job() -> (Cloud, Store) {
     let cloud = Cloud::default();
     let store = cloud.store();
-    store.job_insert(&job(), at(60)).await.unwrap();
+    store.job_insert(&job(), at(60), &Insertion::default()).await.unwrap();
     (cloud, store)
 }
 
@@ -153,11 +153,11 @@ async fn what_is_stored_reads_back() {
 async fn a_job_is_inserted_once() {
     let (_, store) = with_job().await;
     let other = Job { id: "another".to_owned(), ..job() };
-    let refused = store.job_insert(&other, at(60)).await;
+    let refused = store.job_insert(&other, at(60), &Insertion::default()).await;
     assert!(matches!(refused, Err(Error::AlreadyExists(_))), "{refused:?}");
     assert_eq!(store.job_get(&key()).await.unwrap(), Some(job()));
     // The SDK sends a request again whose answer was lost.
-    store.job_insert(&job(), at(60)).await.unwrap();
+    store.job_insert(&job(), at(60), &Insertion::default()).await.unwrap();
 }
 
 #[tokio::test]
@@ -371,7 +371,7 @@ async fn a_page_of_jobs_ends_where_dynamodb_ends_it() {
         // Some 25 of these are the megabyte of a page.
         let large = "x".repeat(40_000);
         job.definition.environment.insert("LARGE".to_owned(), large);
-        store.job_insert(&job, at(60)).await.unwrap();
+        store.job_insert(&job, at(60), &Insertion::default()).await.unwrap();
     }
     let all = JobFilter::default();
     let first = store.job_list(&team(), &all, None, 100).await.unwrap();
@@ -401,7 +401,7 @@ async fn a_page_of_large_jobs_that_a_filter_gathers_is_not_larger() {
             job.definition.environment.insert("LARGE".to_owned(), "x".repeat(120_000));
             large.push(job.definition.name.clone());
         }
-        store.job_insert(&job, at(60)).await.unwrap();
+        store.job_insert(&job, at(60), &Insertion::default()).await.unwrap();
     }
     for order in JobOrder::ALL {
         let tags = BTreeMap::from([("large".to_owned(), None)]);
@@ -431,7 +431,10 @@ async fn a_filter_of_jobs_reads_some_pages_and_no_more() {
     let cloud = Cloud::default();
     let store = cloud.store();
     for number in 0..60 {
-        store.job_insert(&job_of(&format!("job-{number:02}")), at(60)).await.unwrap();
+        store
+            .job_insert(&job_of(&format!("job-{number:02}")), at(60), &Insertion::default())
+            .await
+            .unwrap();
     }
     cloud.take_calls();
     let none = JobFilter { enabled: Some(false), ..JobFilter::default() };

@@ -13,6 +13,7 @@ use crate::domain::dry_run::{AwsCall, DryRun};
 use crate::domain::ids::{JobKey, RunId, TeamName};
 use crate::domain::job::{Deletion, Job, Phase, Subscription, read_stop_reason};
 use crate::domain::run::Run;
+use crate::domain::team::{Team, too_many_jobs};
 use crate::error::{Error, Result};
 
 /// What would come of a request.
@@ -42,7 +43,8 @@ impl App {
         definition: Value,
         moment: Moment,
     ) -> Result<Foreseen<JobView>> {
-        let job = self.job_prepare(team, definition, moment).await?;
+        let team = self.team(&team).await?;
+        let job = self.job_prepare(&team, definition, moment).await?;
         if let Some(known) = self.store.job_get(&job.key()).await? {
             let name = &job.definition.name;
             return Err(match known.deletion {
@@ -50,6 +52,7 @@ impl App {
                 None => Error::AlreadyExists(format!("job `{name}`")),
             });
         }
+        check_quota(&team)?;
         Ok(self.foresee(without_id(job), moment).await)
     }
 
@@ -70,8 +73,11 @@ impl App {
             (None, Change::Merge(_)) => return Err(not_found(key)),
             (None, Change::Replace(value)) => {
                 check(precondition, None, key)?;
-                let definition = self.read_named(key, value)?;
-                (without_id(self.job_new(key.team.clone(), definition, moment).await?), true)
+                let team = self.team(&key.team).await?;
+                let definition = self.read_named(&team, key, value)?;
+                let job = self.job_new(&team, definition, moment).await?;
+                check_quota(&team)?;
+                (without_id(job), true)
             }
         };
         let foreseen = self.foresee(job, moment).await;
@@ -176,6 +182,14 @@ impl App {
         }
         // The subscriptions are not asked for: of a topic that is not there, SNS knows none.
         Foreseen { outcome: view(job, moment), calls: dry_run.calls() }
+    }
+}
+
+/// Whether `team` may have one job more.
+fn check_quota(team: &Team) -> Result<()> {
+    match team.definition.quotas.max_jobs {
+        Some(max) if team.jobs >= max => Err(Error::Invalid(vec![too_many_jobs(max)])),
+        _ => Ok(()),
     }
 }
 

@@ -6,13 +6,12 @@
 use jiff::SignedDuration;
 use serde_json::{Map, Value};
 
-use super::jobs::GRACE;
 use super::reconcile::later;
 use super::{App, JobView, Moment, RunView};
 use crate::domain::ids::{JobKey, JobName, TeamName};
 use crate::error::{Error, Result};
 use crate::provision::names::hex_sha256;
-use crate::store::{KeyRecord, Keyed, Made};
+use crate::store::{Inserted, KeyRecord, Keyed, Made};
 
 /// Longer than any request may take, so that a lock that ran out has nobody working under it.
 const LOCK: SignedDuration = SignedDuration::from_secs(35);
@@ -154,12 +153,12 @@ impl App {
                 }
                 Standing::New => {}
             }
-            let job = self.job_prepare(team.clone(), definition.clone(), moment).await?;
+            let team = self.team(&team).await?;
+            let job = self.job_prepare(&team, definition.clone(), moment).await?;
             let made = Made::Job(job.id.clone());
             let record = request.record(job.definition.name.clone(), made, moment);
-            let due_at = later(moment.now, GRACE);
-            let (key, now) = (&request.key, moment.now);
-            if self.store.job_insert_keyed(&job, due_at, key, &record, now).await? {
+            let keyed = Some((&request.key, &record));
+            if self.job_insert(&team, &job, keyed, moment).await? == Inserted::Done {
                 return self.job_finish(job, moment).await.map(Answered::Now);
             }
         }

@@ -11,10 +11,11 @@ use super::reconcile::later;
 use super::{App, Moment};
 use crate::domain::ids::{JobKey, JobName, TeamName};
 use crate::domain::job::{Deletion, Former, Job, JobDefinition, JobFilter, Phase, Subscription};
+use crate::domain::team::Team;
 use crate::domain::violation::{Violation, ViolationCode};
 use crate::error::{Error, Result};
 use crate::provision::names::hex_sha256;
-use crate::store::{decode_cursor, encode_cursor};
+use crate::store::{Inserted, Insertion, KeyRecord, Keyed, decode_cursor, encode_cursor};
 
 /// When the sweeper looks after a job whose maker died before it had the lease.
 pub(super) const GRACE: SignedDuration = SignedDuration::from_secs(60);
@@ -89,25 +90,27 @@ impl App {
         definition: Value,
         moment: Moment,
     ) -> Result<JobView> {
-        let job = self.job_prepare(team, definition, moment).await?;
-        self.job_insert(job, moment).await
+        let team = self.team(&team).await?;
+        let job = self.job_prepare(&team, definition, moment).await?;
+        self.job_insert(&team, &job, None, moment).await?;
+        self.job_finish(job, moment).await
     }
 
     /// The job that the JSON of a request asks for, checked and not stored yet.
     pub(super) async fn job_prepare(
         &self,
-        team: TeamName,
+        team: &Team,
         definition: Value,
         moment: Moment,
     ) -> Result<Job> {
-        let definition =
-            JobDefinition::read(definition, &self.deployment).map_err(Error::Invalid)?;
+        let deployment = self.deployment.of_team(team);
+        let definition = JobDefinition::read(definition, &deployment).map_err(Error::Invalid)?;
         self.job_new(team, definition, moment).await
     }
 
     pub(super) async fn job_new(
         &self,
-        team: TeamName,
+        team: &Team,
         definition: JobDefinition,
         moment: Moment,
     ) -> Result<Job> {
@@ -117,7 +120,7 @@ impl App {
         }
         Ok(Job {
             id: Uuid::new_v4().to_string(),
-            team,
+            team: team.name.clone(),
             definition,
             generation: 1,
             observed_generation: 0,
@@ -136,9 +139,17 @@ impl App {
         })
     }
 
-    async fn job_insert(&self, job: Job, moment: Moment) -> Result<JobView> {
-        self.store.job_insert(&job, later(moment.now, GRACE)).await?;
-        self.job_finish(job, moment).await
+    /// Stores a new job of `team`, and with it the record of the key with which it was asked for.
+    pub(super) async fn job_insert(
+        &self,
+        team: &Team,
+        job: &Job,
+        keyed: Option<(&Keyed, &KeyRecord)>,
+        moment: Moment,
+    ) -> Result<Inserted> {
+        let max_jobs = team.definition.quotas.max_jobs;
+        let with = Insertion { max_jobs, keyed, entry: None };
+        self.store.job_insert(job, later(moment.now, GRACE), &with).await
     }
 
     /// Makes AWS match a job that was inserted.
@@ -190,10 +201,14 @@ impl App {
         value: &Value,
         moment: Moment,
     ) -> Result<Option<Changed>> {
-        let definition = self.read_named(key, value)?;
-        let job = self.job_new(key.team.clone(), definition, moment).await?;
-        match self.job_insert(job, moment).await {
-            Ok(view) => Ok(Some(Changed { view, created: true })),
+        let team = self.team(&key.team).await?;
+        let definition = self.read_named(&team, key, value)?;
+        let job = self.job_new(&team, definition, moment).await?;
+        match self.job_insert(&team, &job, None, moment).await {
+            Ok(_) => {
+                let view = self.job_finish(job, moment).await?;
+                Ok(Some(Changed { view, created: true }))
+            }
             Err(Error::AlreadyExists(_)) => Ok(None),
             Err(error) => Err(error),
         }
@@ -233,10 +248,11 @@ impl App {
         if job.deletion.is_some() {
             return Err(Error::Conflict(format!("job `{}` is being deleted", key.job)));
         }
+        let team = self.team(&job.team).await?;
         let definition = match change {
-            Change::Replace(value) => self.read_named(&key, value)?,
+            Change::Replace(value) => self.read_named(&team, &key, value)?,
             Change::Merge(patch) => {
-                let patched = job.definition.patched(patch, &self.deployment);
+                let patched = job.definition.patched(patch, &self.deployment.of_team(&team));
                 kept_name(&key, patched.map_err(Error::Invalid)?)?
             }
         };
@@ -270,12 +286,17 @@ impl App {
     }
 
     /// A whole definition of the job `key`; one that names no job is of this one.
-    pub(super) fn read_named(&self, key: &JobKey, value: &Value) -> Result<JobDefinition> {
+    pub(super) fn read_named(
+        &self,
+        team: &Team,
+        key: &JobKey,
+        value: &Value,
+    ) -> Result<JobDefinition> {
         let mut value = value.clone();
         if let Some(fields) = value.as_object_mut() {
             fields.entry("name").or_insert_with(|| Value::from(key.job.as_str()));
         }
-        let definition = JobDefinition::read(value, &self.deployment);
+        let definition = JobDefinition::read(value, &self.deployment.of_team(team));
         kept_name(key, definition.map_err(Error::Invalid)?)
     }
 

@@ -9,12 +9,14 @@ mod reconcile;
 mod runs;
 mod scheduled;
 mod sweep;
+mod teams;
 
 use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::time::Instant;
 
+use crate::domain::access::Author;
 use crate::domain::deployment::Deployment;
 use crate::fleet::Fleet;
 use crate::provision::Provisioner;
@@ -36,6 +38,15 @@ pub struct App {
     pub provisioner: Provisioner,
     pub fleet: Fleet,
     pub deployment: Deployment,
+    /// On whose behalf this app changes things, for the audit log; `None` for Cronplane's own work.
+    pub author: Option<Author>,
+}
+
+impl App {
+    /// This app, for a request of `author`.
+    pub fn on_behalf_of(&self, author: Author) -> App {
+        App { author: Some(author), ..self.clone() }
+    }
 }
 
 /// When something happens and how long it may take: time comes in as a value.

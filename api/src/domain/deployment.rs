@@ -1,5 +1,7 @@
 //! The deployment that a job lives in: what the stack's parameters say.
 
+use super::team::Team;
+
 /// What `template.yaml` tells the functions of the stack they belong to.
 #[derive(Clone, Debug)]
 pub struct Deployment {
@@ -29,6 +31,8 @@ pub struct Deployment {
     pub readable_secrets: Vec<String>,
     /// Days that a run stays in the history.
     pub history_days: u32,
+    /// Days that an entry stays in the audit log.
+    pub audit_days: u32,
 }
 
 /// Where tasks get their network interface.
@@ -41,6 +45,13 @@ pub struct Network {
 }
 
 impl Deployment {
+    /// The deployment as the jobs of `team` find it: with what those get by default.
+    pub fn of_team(&self, team: &Team) -> Deployment {
+        let defaults = &team.definition.defaults;
+        let network = defaults.network.as_ref().unwrap_or(&self.default_network);
+        Deployment { default_network: network.clone(), ..self.clone() }
+    }
+
     /// Whether the stack may pass the role `arn` to a task.
     pub fn may_pass(&self, arn: &str) -> bool {
         self.passable_roles.iter().any(|pattern| matches_pattern(pattern, arn))
@@ -111,6 +122,7 @@ pub(crate) fn for_tests() -> Deployment {
         passable_roles: vec!["arn:aws:iam::111122223333:role/app-*".to_owned()],
         readable_secrets: vec!["*:secret:app/*".to_owned(), "*:parameter/app/*".to_owned()],
         history_days: 400,
+        audit_days: 400,
     }
 }
 

@@ -3,6 +3,7 @@
 //! Nothing here knows AWS clients, HTTP or a clock; times and ids come in as values.
 
 pub mod access;
+pub mod audit;
 pub mod console;
 pub mod deployment;
 pub mod dry_run;
@@ -15,4 +16,5 @@ pub mod recent_runs;
 pub mod run;
 pub mod schedule;
 pub mod task;
+pub mod team;
 pub mod violation;

@@ -2,12 +2,10 @@
 
 use std::borrow::Cow;
 
-use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
-use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::{
-    AttributeValue, ConditionCheck, ReturnValue, ReturnValuesOnConditionCheckFailure,
+    AttributeValue, ConditionCheck, Delete, Put, ReturnValue, ReturnValuesOnConditionCheckFailure,
     TransactWriteItem,
 };
 use jiff::Timestamp;
@@ -15,13 +13,19 @@ use jiff::Timestamp;
 use super::due::{due_attributes, shard_of};
 use super::idempotency::action;
 use super::runs::PAGES_MAX;
-use super::transaction::past_conflicts;
-use super::{Item, Page, Store, attribute, epoch, from_item, number, string_of, text, to_item};
-use crate::domain::ids::{JobKey, TeamName};
+use super::teams::{one_job_less, one_job_more, team_words};
+use super::transaction::{Transacted, past_conflicts};
+use super::{
+    Item, KeyRecord, Keyed, Page, Store, attribute, epoch, from_item, number, string_of, text,
+    to_item,
+};
+use crate::domain::audit::Entry;
+use crate::domain::ids::{JobKey, JobName, TeamName};
 use crate::domain::job::{
     Deletion, Former, Job, JobFilter, JobOrder, Phase, ResourceKind, ResourceStatus,
 };
 use crate::domain::run::RunSummary;
+use crate::domain::team::too_many_jobs;
 use crate::error::{Error, Result};
 
 /// Times that a change is tried against others of the same job.
@@ -42,6 +46,25 @@ pub enum Leased {
     Busy,
     /// There is no such job.
     Gone,
+}
+
+/// What is written together with a new job.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Insertion<'a> {
+    /// The most jobs that its team may have.
+    pub max_jobs: Option<u32>,
+    /// The record of the idempotency key with which it was asked for.
+    pub keyed: Option<(&'a Keyed, &'a KeyRecord)>,
+    /// The audit entry that tells of it.
+    pub entry: Option<&'a Entry>,
+}
+
+/// What came of inserting a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Inserted {
+    Done,
+    /// There is a record of the idempotency key by now.
+    KeyKnown,
 }
 
 /// What a reconcile leaves behind in the job's item.
@@ -77,12 +100,17 @@ fn pk(team: &TeamName) -> String {
     format!("TEAM#{team}")
 }
 
+/// How a job is called in a message.
+pub(super) fn job_words(job: &JobName) -> String {
+    format!("job `{job}`")
+}
+
 fn sk(key: &JobKey) -> String {
     format!("JOB#{}", key.job)
 }
 
 /// The item of a job that is due at `due_at`.
-pub(super) fn job_item(job: &Job, due_at: Timestamp) -> Result<Item> {
+fn job_item(job: &Job, due_at: Timestamp) -> Result<Item> {
     let key = job.key();
     let (pk, sk) = (pk(&key.team), sk(&key));
     let mut item = to_item(job)?;
@@ -107,41 +135,48 @@ pub(super) fn job_stays(table: &str, key: &JobKey, id: &str) -> Result<TransactW
 }
 
 impl Store {
-    /// Inserts a job that must not exist yet, due at `due_at` should its maker die.
+    /// Inserts a job that must not exist yet, due at `due_at` should its maker die, and counts it for its
+    /// team.
     ///
-    /// Errors: `AlreadyExists`.
-    pub async fn job_insert(&self, job: &Job, due_at: Timestamp) -> Result<()> {
-        let key = job.key();
-        let put = self
-            .client
-            .put_item()
+    /// Errors: `AlreadyExists`; `Conflict` while an earlier job of the name is being deleted; `NotFound`
+    /// of the team; `Invalid` if it has all the jobs that it may have.
+    pub async fn job_insert(
+        &self,
+        job: &Job,
+        due_at: Timestamp,
+        with: &Insertion<'_>,
+    ) -> Result<Inserted> {
+        let put = Put::builder()
             .table_name(&self.table)
             .set_item(Some(job_item(job, due_at)?))
-            .condition_expression("attribute_not_exists(pk)")
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        let put = past_conflicts(|| put.clone().send()).await;
-        match put {
-            Ok(_) => Ok(()),
-            Err(error) => match error.as_service_error() {
-                // The SDK asks again where an answer was lost: then it is this very job.
-                Some(PutItemError::ConditionalCheckFailedException(refused))
-                    if refused
-                        .item()
-                        .is_some_and(|item| item.get("id") == Some(&text(&job.id))) =>
-                {
-                    Ok(())
-                }
-                Some(PutItemError::ConditionalCheckFailedException(refused)) => {
-                    let leaving = refused.item().is_some_and(|item| item.contains_key("deletion"));
-                    Err(if leaving {
-                        Error::Conflict(format!("job `{}` is being deleted", key.job))
-                    } else {
-                        Error::AlreadyExists(format!("job `{}`", key.job))
-                    })
-                }
-                _ => Err(Error::aws("dynamodb:PutItem", error)),
-            },
+            .condition_expression("attribute_not_exists(pk)");
+        let put = TransactWriteItem::builder().put(action(put.build())?).build();
+        let mut actions = vec![put, one_job_more(&self.table, &job.team, with.max_jobs)?];
+        if let Some((key, record)) = with.keyed {
+            actions.push(key.put(&self.table, record, job.created_at)?);
         }
+        let actions = self.audited(actions, with.entry)?;
+        let name = &job.definition.name;
+        let refused = match self.transact(&job_words(name), actions).await? {
+            Transacted::Done => return Ok(Inserted::Done),
+            Transacted::Refused(refused) => refused,
+        };
+        // Where the key is known, what became of the name since is none of this request's business.
+        if with.keyed.is_some() && refused.get(2) == Some(&true) {
+            return Ok(Inserted::KeyKnown);
+        }
+        if refused.first() == Some(&true) {
+            let known = self.job_get(&job.key()).await?;
+            return Err(if known.is_some_and(|known| known.deletion.is_some()) {
+                Error::Conflict(format!("job `{name}` is being deleted"))
+            } else {
+                Error::AlreadyExists(format!("job `{name}`"))
+            });
+        }
+        Err(match (self.team_get(&job.team).await?, with.max_jobs) {
+            (Some(_), Some(max)) => Error::Invalid(vec![too_many_jobs(max)]),
+            _ => Error::NotFound(team_words(&job.team)),
+        })
     }
 
     /// The job, as of now.
@@ -508,9 +543,7 @@ impl Store {
     /// Takes the job out of the table, at the end of its deletion at `generation` under the lease
     /// `token`.
     pub async fn job_delete(&self, key: &JobKey, token: &str, generation: u64) -> Result<Settled> {
-        let delete = self
-            .client
-            .delete_item()
+        let delete = Delete::builder()
             .table_name(&self.table)
             .key("pk", text(pk(&key.team)))
             .key("sk", text(sk(key)))
@@ -518,23 +551,28 @@ impl Store {
             .expression_attribute_values(":token", text(token))
             .expression_attribute_values(":generation", number(generation))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        let deleted = past_conflicts(|| delete.clone().send()).await;
-        match deleted {
-            Ok(_) => Ok(Settled::Done),
-            Err(error) => match error.as_service_error() {
-                Some(DeleteItemError::ConditionalCheckFailedException(refused)) => {
-                    Ok(match &refused.item {
-                        Some(item) if item.get("lease_token") == Some(&text(token)) => {
-                            Settled::Changed
-                        }
-                        Some(_) => Settled::Lost,
-                        // The SDK asks again where an answer was lost: the first did it.
-                        None => Settled::Done,
-                    })
-                }
-                _ => Err(Error::aws("dynamodb:DeleteItem", error)),
-            },
+        let delete = TransactWriteItem::builder().delete(action(delete.build())?).build();
+        let counted = vec![delete.clone(), one_job_less(&self.table, &key.team)?];
+        let what = job_words(&key.job);
+        let mut deleted = self.transact(&what, counted).await?;
+        if matches!(&deleted, Transacted::Refused(refused) if refused[..] == [false, true]) {
+            // A job without a team, out of a table that somebody changed by hand, can go too.
+            deleted = self.transact(&what, vec![delete]).await?;
         }
+        if let Transacted::Done = deleted {
+            return Ok(Settled::Done);
+        }
+        let update = self
+            .job_update(key)
+            .update_expression("SET lease_token = :token")
+            .condition_expression("lease_token = :token")
+            .expression_attribute_values(":token", text(token));
+        Ok(match self.conditional(update).await? {
+            Conditional::Held(_) => Settled::Changed,
+            Conditional::Refused(Some(_)) => Settled::Lost,
+            // Its answer was lost, and the call made once more: the first did it.
+            Conditional::Refused(None) => Settled::Done,
+        })
     }
 
     /// Shows `run` among the recent runs of `job`, which is as it was read, unless it is older than

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::due::{due_attributes, shard_of};
 use super::idempotency::action;
-use super::jobs::{Conditional, job_stays};
+use super::jobs::{Conditional, job_stays, job_words};
 use super::runs::pk;
 use super::transaction::Transacted;
 use super::{Item, KeyRecord, Keyed, Store, attribute, epoch, from_item, number, text, to_item};
@@ -75,7 +75,7 @@ impl Store {
         if let Some((keyed, record)) = keyed {
             actions.push(keyed.put(&self.table, record, run.created_at)?);
         }
-        Ok(match self.transact(&key.job, actions).await? {
+        Ok(match self.transact(&job_words(&key.job), actions).await? {
             Transacted::Done => Requested::Written,
             // Where the key is known, what became of the job since is none of this request's business.
             Transacted::Refused(refused) if refused.get(2) == Some(&true) => Requested::KeyKnown,

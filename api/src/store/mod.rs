@@ -2,9 +2,12 @@
 //!
 //! | item | `pk` | `sk` |
 //! |---|---|---|
+//! | team | `TEAMS` | its name |
+//! | token | `TEAM#<team>` | `TOKEN#<id>` |
 //! | job | `TEAM#<team>` | `JOB#<name>` |
 //! | run | `RUNS#<team>#<job>` | the run's id |
 //! | idempotency key | `IDEM#<team>` | its SHA-256 |
+//! | audit entry | `AUDIT#<team>` | its id |
 //!
 //! Names hold no `#`. The sparse index `due` has an entry for each job that a reconcile must come
 //! back to and each run whose end has not been seen, keyed by a shard and the time (epoch seconds)
@@ -16,6 +19,7 @@ mod idempotency;
 mod jobs;
 mod launches;
 mod runs;
+mod teams;
 mod transaction;
 
 use std::collections::HashMap;
@@ -31,7 +35,7 @@ use crate::error::{Error, Result};
 pub use cursor::{decode as decode_cursor, encode as encode_cursor};
 pub use due::{DUE_SHARDS, DueItem};
 pub use idempotency::{KeyRecord, Keyed, Made};
-pub use jobs::{Leased, Settled, Settlement};
+pub use jobs::{Inserted, Insertion, Leased, Settled, Settlement};
 pub use launches::{Requested, Told};
 pub use runs::{Applied, RunFilter};
 

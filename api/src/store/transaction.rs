@@ -11,11 +11,10 @@ use tokio::time::sleep;
 use uuid::Uuid;
 
 use super::Store;
-use crate::domain::ids::JobName;
 use crate::error::{AwsFault, Error, FaultKind, Result, says};
 
 /// Times that a write is tried against transactions of others on the same item.
-const CONFLICTS_MAX: u32 = 5;
+const CONFLICTS_MAX: u32 = 7;
 const OPERATION: &str = "dynamodb:TransactWriteItems";
 const CONDITION: &str = "ConditionalCheckFailed";
 const CONFLICT: &str = "TransactionConflict";
@@ -60,7 +59,7 @@ where
 }
 
 impl Store {
-    /// Carries out `actions`, on different items each, of the job `job`.
+    /// Carries out `actions`, on different items each, of `what`, as a message calls it.
     ///
     /// Errors: `Busy` where others were at the same items again and again.
     ///
@@ -68,7 +67,7 @@ impl Store {
     /// answers what came of the first one.
     pub(super) async fn transact(
         &self,
-        job: &JobName,
+        what: &str,
         actions: Vec<TransactWriteItem>,
     ) -> Result<Transacted> {
         for attempt in 0..CONFLICTS_MAX {
@@ -92,7 +91,7 @@ impl Store {
                 _ => return Err(Error::aws(OPERATION, error)),
             }
         }
-        Err(Error::Busy(format!("job `{job}`, to which other requests write at this moment,")))
+        Err(Error::Busy(format!("{what}, to which other requests write at this moment,")))
     }
 }
 

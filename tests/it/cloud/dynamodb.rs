@@ -69,6 +69,11 @@ impl Table {
         self.items.iter_mut().filter(move |((of, _), _)| of == pk).map(|(_, item)| item)
     }
 
+    /// Puts an item behind everybody's back.
+    pub(crate) fn put(&mut self, item: Item) {
+        self.items.insert(key_of(&item), item);
+    }
+
     fn get(&self, key: &Key) -> Item {
         self.items.get(key).cloned().unwrap_or_default()
     }
@@ -225,40 +230,60 @@ fn transact_write_items(
     assert!(!actions.is_empty() && actions.len() <= 100);
     let mut keys = BTreeSet::new();
     let mut reasons = Vec::new();
-    let mut puts = Vec::new();
+    // What becomes of each item: nothing where it is deleted.
+    let mut effects: Vec<(Key, Option<Item>)> = Vec::new();
     for action in actions {
-        let (operation, table, key, condition, names, values) =
-            match (action.put(), action.condition_check()) {
-                (Some(put), None) => {
-                    puts.push((key_of(put.item()), put.item().clone()));
-                    (
-                        "dynamodb:PutItem",
-                        put.table_name(),
-                        put.item(),
-                        put.condition_expression(),
-                        put.expression_attribute_names(),
-                        put.expression_attribute_values(),
-                    )
-                }
-                (None, Some(check)) => {
-                    assert_eq!(check.key().len(), 2);
-                    (
-                        "dynamodb:ConditionCheckItem",
-                        check.table_name(),
-                        check.key(),
-                        Some(check.condition_expression()),
-                        check.expression_attribute_names(),
-                        check.expression_attribute_values(),
-                    )
-                }
-                _ => panic!("the store has no such action: {action:?}"),
-            };
+        let mut update_of = None;
+        let (operation, table, key, condition, names, values) = if let Some(put) = action.put() {
+            effects.push((key_of(put.item()), Some(put.item().clone())));
+            (
+                "dynamodb:PutItem",
+                put.table_name(),
+                put.item(),
+                put.condition_expression(),
+                put.expression_attribute_names(),
+                put.expression_attribute_values(),
+            )
+        } else if let Some(update) = action.update() {
+            update_of = Some(update.update_expression());
+            (
+                "dynamodb:UpdateItem",
+                update.table_name(),
+                update.key(),
+                update.condition_expression(),
+                update.expression_attribute_names(),
+                update.expression_attribute_values(),
+            )
+        } else if let Some(delete) = action.delete() {
+            effects.push((key_of_request(Some(delete.key())), None));
+            (
+                "dynamodb:DeleteItem",
+                delete.table_name(),
+                delete.key(),
+                delete.condition_expression(),
+                delete.expression_attribute_names(),
+                delete.expression_attribute_values(),
+            )
+        } else if let Some(check) = action.condition_check() {
+            assert_eq!(check.key().len(), 2);
+            (
+                "dynamodb:ConditionCheckItem",
+                check.table_name(),
+                check.key(),
+                Some(check.condition_expression()),
+                check.expression_attribute_names(),
+                check.expression_attribute_values(),
+            )
+        } else {
+            panic!("there is no such action: {action:?}")
+        };
         assert_eq!(table, TABLE);
         state.table.transacted.insert(operation);
         state.table.requests.push(Request {
             operation: "TransactWriteItems",
             key: Some(key.clone()),
             condition: condition.map(str::to_owned),
+            expression: update_of.map(str::to_owned),
             names: names.cloned().unwrap_or_default(),
             values: values.cloned().unwrap_or_default(),
             ..Request::default()
@@ -271,7 +296,16 @@ fn transact_write_items(
         }
         let terms = Terms::new(names, values);
         let held = state.table.check(&key_of(key), condition, &terms, None);
-        terms.finish()?;
+        if let (Some(update), Ok(())) = (update_of, &held) {
+            let key = key_of_request(Some(key));
+            let mut item = state.table.get(&key);
+            item.extend(action.update().unwrap().key().clone());
+            effects.push((key, Some(terms.updated(update, &item)?)));
+        }
+        // What a condition that does not hold kept from being read may well be used.
+        if held.is_ok() {
+            terms.finish()?;
+        }
         reasons.push(held.map_or("ConditionalCheckFailed", |()| "None"));
     }
     if state.table.conflicts > 0 {
@@ -291,7 +325,12 @@ fn transact_write_items(
         refused.more = json!({"CancellationReasons": reasons});
         return Err(refused);
     }
-    state.table.items.extend(puts);
+    for (key, item) in effects {
+        match item {
+            Some(item) => state.table.items.insert(key, item),
+            None => state.table.items.remove(&key),
+        };
+    }
     Ok(TransactWriteItemsOutput::builder().build())
 }
 

@@ -6,7 +6,7 @@ use cronplane::domain::job::{Deletion, Job, Phase};
 use cronplane::domain::recent_runs::RECENT_RUNS_MAX;
 use cronplane::domain::run::{Run, RunStatus, RunSummary, Trigger};
 use cronplane::error::Error;
-use cronplane::store::{Leased, Settled, Settlement, Store};
+use cronplane::store::{Insertion, Leased, Settled, Settlement, Store};
 use proptest::prelude::*;
 
 use super::{apply, apply_all, with_job};
@@ -26,7 +26,7 @@ async fn with_stored_job() -> (Cloud, Store, Job) {
     let cloud = Cloud::default();
     let store = cloud.store();
     let job = job_of(JOB);
-    store.job_insert(&job, at(60)).await.unwrap();
+    store.job_insert(&job, at(60), &Insertion::default()).await.unwrap();
     (cloud, store, job)
 }
 
