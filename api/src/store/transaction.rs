@@ -14,7 +14,7 @@ use super::Store;
 use crate::error::{AwsFault, Error, FaultKind, Result, says};
 
 /// Times that a write is tried against transactions of others on the same item.
-const CONFLICTS_MAX: u32 = 7;
+const CONFLICTS_MAX: u32 = 6;
 const OPERATION: &str = "dynamodb:TransactWriteItems";
 const CONDITION: &str = "ConditionalCheckFailed";
 const CONFLICT: &str = "TransactionConflict";
