@@ -167,7 +167,7 @@ async fn a_test_of_the_notifications_is_told() {
     let mut other = definition();
     other["name"] = json!("other");
     app.job_create(crate::job::team(), other, moment(0)).await.unwrap();
-    app.notification_test(&key()).await.unwrap();
+    app.notification_test(&key(), moment(0)).await.unwrap();
     let state = cloud.state();
     let entry = &state.events.put[0];
     let event = json!({

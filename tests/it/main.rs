@@ -5,6 +5,7 @@
     reason = "a test stops at the first thing that is not as it should be"
 )]
 
+mod audit;
 mod cloud;
 mod containers;
 mod dry_run;

@@ -88,7 +88,7 @@ async fn every_write_has_its_condition() {
     store.job_settle(&key(), "mine", &settlement(7)).await.unwrap();
     assert_condition(&cloud, "UpdateItem", "lease_token = :token");
 
-    store.job_set_enabled(&key(), false, at(1), at(61)).await.unwrap();
+    store.job_set_enabled(&key(), false, at(1), at(61), None).await.unwrap();
     assert_condition(
         &cloud,
         "UpdateItem",
@@ -97,13 +97,13 @@ async fn every_write_has_its_condition() {
     );
     let known = store.job_get(&key()).await.unwrap().unwrap();
     let next = known.redefined(job().definition, at(2));
-    store.job_redefine(&known, &next, at(62)).await.unwrap();
+    store.job_redefine(&known, &next, at(62), None).await.unwrap();
     assert_condition(
         &cloud,
         "UpdateItem",
         "#id = :id AND generation = :known AND attribute_not_exists(deletion)",
     );
-    store.job_mark_deleted(&key(), Deletion::default(), at(2), at(62)).await.unwrap();
+    store.job_mark_deleted(&key(), Deletion::default(), at(2), at(62), None).await.unwrap();
     assert_condition(&cloud, "UpdateItem", "#id = :id AND generation = :generation");
     store.job_delete(&key(), "mine", 4).await.unwrap();
     assert_condition(&cloud, "DeleteItem", "lease_token = :token AND generation = :generation");
@@ -200,34 +200,34 @@ async fn a_definition_is_written_once_over_the_one_that_was_read() {
     };
     let next = redefined("busybox:2", 10);
     cloud.lose(0, Effect::Done);
-    assert!(store.job_redefine(&known, &next, at(70)).await.is_err());
+    assert!(store.job_redefine(&known, &next, at(70), None).await.is_err());
     // The SDK sends a request again whose answer was lost.
-    let stored = store.job_redefine(&known, &next, at(70)).await.unwrap().unwrap();
+    let stored = store.job_redefine(&known, &next, at(70), None).await.unwrap().unwrap();
     assert_eq!((stored.generation, &stored.definition), (2, &next.definition));
     assert_eq!(Some(stored), store.job_get(&key()).await.unwrap());
     // Who read the same and wants something else comes too late; so does who wants it later.
     for late in [redefined("busybox:3", 10), redefined("busybox:2", 11)] {
-        assert_eq!(store.job_redefine(&known, &late, at(70)).await.unwrap(), None);
+        assert_eq!(store.job_redefine(&known, &late, at(70), None).await.unwrap(), None);
     }
     // Another job of the name is another one.
     let other = Job { id: "another".to_owned(), ..store.job_get(&key()).await.unwrap().unwrap() };
     let next = other.redefined(job().definition, at(20));
-    assert_eq!(store.job_redefine(&other, &next, at(80)).await.unwrap(), None);
+    assert_eq!(store.job_redefine(&other, &next, at(80), None).await.unwrap(), None);
     // Neither the lease nor the runs were touched.
     assert_eq!(store.job_lease(&key(), "other", at(20), at(110)).await.unwrap(), Leased::Busy);
     let now = store.job_get(&key()).await.unwrap().unwrap();
     assert_eq!(now.recent_runs.runs().len(), 1);
-    store.job_mark_deleted(&key(), Deletion::default(), at(30), at(90)).await.unwrap();
+    store.job_mark_deleted(&key(), Deletion::default(), at(30), at(90), None).await.unwrap();
     let deleting = store.job_get(&key()).await.unwrap().unwrap();
     let next = deleting.redefined(job().definition, at(40));
-    assert_eq!(store.job_redefine(&deleting, &next, at(100)).await.unwrap(), None);
+    assert_eq!(store.job_redefine(&deleting, &next, at(100), None).await.unwrap(), None);
 }
 
 #[tokio::test]
 async fn what_is_settled_is_that_generation_only() {
     let (_, store) = with_job().await;
     store.job_lease(&key(), "mine", at(0), at(90)).await.unwrap();
-    store.job_set_enabled(&key(), false, at(1), at(61)).await.unwrap();
+    store.job_set_enabled(&key(), false, at(1), at(61), None).await.unwrap();
     assert_eq!(store.job_settle(&key(), "mine", &settlement(1)).await.unwrap(), Settled::Changed);
     let job = store.job_get(&key()).await.unwrap().unwrap();
     // What is known of the resources is kept, and nothing is called reached.
@@ -276,7 +276,7 @@ async fn a_deletion_only_ever_adds() {
     let (_, store) = with_job().await;
     let mark = async |stop_tasks, delete_logs| {
         let deletion = Deletion { stop_tasks, delete_logs };
-        let job = store.job_mark_deleted(&key(), deletion, at(9), at(69)).await.unwrap();
+        let job = store.job_mark_deleted(&key(), deletion, at(9), at(69), None).await.unwrap();
         let deletion = job.deletion.unwrap();
         (deletion.stop_tasks, deletion.delete_logs, job.generation)
     };
@@ -285,7 +285,7 @@ async fn a_deletion_only_ever_adds() {
     assert_eq!(mark(true, false).await, (true, false, 3));
     assert_eq!(mark(false, true).await, (true, true, 4));
     assert_eq!(mark(false, false).await, (true, true, 4));
-    let refused = store.job_set_enabled(&key(), false, at(9), at(69)).await;
+    let refused = store.job_set_enabled(&key(), false, at(9), at(69), None).await;
     assert!(matches!(refused, Err(Error::Conflict(_))), "{refused:?}");
 }
 

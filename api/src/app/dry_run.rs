@@ -25,12 +25,13 @@ pub struct Foreseen<T> {
 }
 
 impl App {
-    /// This app with clients that only note what they would change.
+    /// This app with clients that only note what they would change, which is nothing to the audit log.
     pub(super) fn dry(&self) -> (App, DryRun) {
         let dry_run = DryRun::default();
         let app = App {
             provisioner: self.provisioner.dry(dry_run.clone()),
             fleet: self.fleet.dry(dry_run.clone()),
+            author: None,
             ..self.clone()
         };
         (app, dry_run)
@@ -127,8 +128,9 @@ impl App {
 
     /// As [`App::notification_test`].
     pub async fn notification_test_dry(&self, key: &JobKey) -> Result<Foreseen<Vec<Subscription>>> {
+        let job = self.testable(key).await?;
         let (app, dry_run) = self.dry();
-        let (_, subscriptions) = app.notification_test(key).await?;
+        let (_, subscriptions) = app.test_notifications(&job).await?;
         Ok(Foreseen { outcome: subscriptions, calls: dry_run.calls() })
     }
 

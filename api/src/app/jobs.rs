@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use jiff::SignedDuration;
-use serde_json::Value;
+use serde::Serialize;
+use serde_json::{Value, json};
 use tokio::time::timeout_at;
 use uuid::Uuid;
 
 use super::reconcile::later;
 use super::{App, Moment};
+use crate::domain::audit::{Target, changes};
 use crate::domain::ids::{JobKey, JobName, TeamName};
 use crate::domain::job::{Deletion, Former, Job, JobDefinition, JobFilter, Phase, Subscription};
 use crate::domain::team::Team;
@@ -139,7 +141,8 @@ impl App {
         })
     }
 
-    /// Stores a new job of `team`, and with it the record of the key with which it was asked for.
+    /// Stores a new job of `team`, and with it the record of the key with which it was asked for and the
+    /// audit entry.
     pub(super) async fn job_insert(
         &self,
         team: &Team,
@@ -148,7 +151,9 @@ impl App {
         moment: Moment,
     ) -> Result<Inserted> {
         let max_jobs = team.definition.quotas.max_jobs;
-        let with = Insertion { max_jobs, keyed, entry: None };
+        let set = changes(&Value::Null, &job.definition.to_request());
+        let entry = self.entry(&team.name, Target::job(&job.key()), set, moment);
+        let with = Insertion { max_jobs, keyed, entry: entry.as_ref() };
         self.store.job_insert(job, later(moment.now, GRACE), &with).await
     }
 
@@ -226,7 +231,9 @@ impl App {
             None => self.finished(job, moment).await,
             Some(next) => {
                 let due_at = later(moment.now, GRACE);
-                match self.store.job_redefine(&job, &next, due_at).await? {
+                let changed = changes(&job.definition.to_request(), &next.definition.to_request());
+                let entry = self.entry(&key.team, Target::job(&key), changed, moment);
+                match self.store.job_redefine(&job, &next, due_at, entry.as_ref()).await? {
                     Some(stored) => self.reconcile_stored(stored, moment).await,
                     None => return Ok(None),
                 }
@@ -346,7 +353,11 @@ impl App {
         moment: Moment,
     ) -> Result<JobView> {
         let due_at = later(moment.now, GRACE);
-        let job = match self.store.job_set_enabled(key, enabled, moment.now, due_at).await? {
+        let changed = changes(&json!({"enabled": !enabled}), &json!({"enabled": enabled}));
+        let entry = self.entry(&key.team, Target::job(key), changed, moment);
+        let changed =
+            self.store.job_set_enabled(key, enabled, moment.now, due_at, entry.as_ref()).await?;
+        let job = match changed {
             Some(changed) => self.reconcile_stored(changed, moment).await,
             None => {
                 let job = self.existing(key).await?;
@@ -366,7 +377,9 @@ impl App {
         moment: Moment,
     ) -> Result<Option<JobView>> {
         let due_at = later(moment.now, GRACE);
-        let job = self.store.job_mark_deleted(key, deletion, moment.now, due_at).await?;
+        let entry = self.entry(&key.team, Target::job(key), Vec::new(), moment);
+        let job =
+            self.store.job_mark_deleted(key, deletion, moment.now, due_at, entry.as_ref()).await?;
         Ok(self.reconcile_stored(job, moment).await.map(|job| view(job, moment)))
     }
 
@@ -374,7 +387,21 @@ impl App {
     /// id and who can receive it. Who has let a subscription run out is asked to confirm once more.
     ///
     /// Errors: `NotFound`; `Conflict` while the rule or the topic does not stand.
-    pub async fn notification_test(&self, key: &JobKey) -> Result<(String, Vec<Subscription>)> {
+    pub async fn notification_test(
+        &self,
+        key: &JobKey,
+        moment: Moment,
+    ) -> Result<(String, Vec<Subscription>)> {
+        let job = self.testable(key).await?;
+        // Nothing of it is in the table: what is sent is told before.
+        if let Some(entry) = self.entry(&key.team, Target::job(key), Vec::new(), moment) {
+            self.store.audit_put(&entry).await?;
+        }
+        self.test_notifications(&job).await
+    }
+
+    /// The job, if its notifications can be tested. Errors: `NotFound`; `Conflict`.
+    pub(super) async fn testable(&self, key: &JobKey) -> Result<Job> {
         let job = self.existing(key).await?;
         if job.phase != Phase::Ready {
             return Err(Error::Conflict(format!(
@@ -383,9 +410,16 @@ impl App {
                 job.phase.as_str()
             )));
         }
-        self.provisioner.subscribe_missing(&job, &self.deployment).await?;
-        let event_id = self.provisioner.send_test(&job, &self.deployment).await?;
-        let subscriptions = self.provisioner.subscriptions(&job, &self.deployment).await?;
+        Ok(job)
+    }
+
+    pub(super) async fn test_notifications(
+        &self,
+        job: &Job,
+    ) -> Result<(String, Vec<Subscription>)> {
+        self.provisioner.subscribe_missing(job, &self.deployment).await?;
+        let event_id = self.provisioner.send_test(job, &self.deployment).await?;
+        let subscriptions = self.provisioner.subscriptions(job, &self.deployment).await?;
         Ok((event_id, subscriptions))
     }
 
@@ -418,7 +452,7 @@ pub(super) fn view(job: Job, moment: Moment) -> JobView {
 
 /// Names the list of a filter in its cursors. What is wanted of tags can be long, and a cursor comes
 /// back in a URL beside it.
-fn digest(filter: &JobFilter) -> Result<String> {
+pub(super) fn digest(filter: &impl Serialize) -> Result<String> {
     let text = serde_json::to_string(filter)
         .map_err(|error| Error::Internal(format!("a filter can't be written: {error}")))?;
     Ok(hex_sha256(text.as_bytes())[..16].to_owned())

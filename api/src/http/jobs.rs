@@ -394,7 +394,7 @@ pub(super) async fn notification_test(
     if dry_run {
         return Ok(dry_run::notification_test(api.app.notification_test_dry(&key).await?));
     }
-    let (event_id, subscriptions) = api.app.notification_test(&key).await?;
+    let (event_id, subscriptions) = api.app.notification_test(&key, api.moment()).await?;
     let test = NotificationTest::of(event_id, &subscriptions);
     Ok((StatusCode::ACCEPTED, Json(test)).into_response())
 }

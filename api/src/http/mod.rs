@@ -1,5 +1,6 @@
 //! The REST API.
 
+mod audit;
 mod auth;
 mod dry_run;
 mod extract;

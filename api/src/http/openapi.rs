@@ -5,7 +5,7 @@ use utoipa::{Modify, OpenApi};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{Api, jobs, runs};
+use super::{Api, audit, jobs, runs};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -21,6 +21,7 @@ use super::{Api, jobs, runs};
     tags(
         (name = "jobs", description = "What runs, where and when"),
         (name = "runs", description = "The history: what ran, how it ended, what it wrote"),
+        (name = "audit", description = "Who changed what, and who tried to"),
     ),
     modifiers(&Token),
 )]
@@ -53,6 +54,8 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(runs::get))
         .routes(routes!(runs::requests::stop))
         .routes(routes!(runs::logs))
+        .routes(routes!(audit::list))
+        .routes(routes!(audit::list_of_job))
 }
 
 /// The OpenAPI document, as JSON with two spaces and a line feed at its end.

@@ -9,6 +9,7 @@ use aws_sdk_dynamodb::types::{
     TransactWriteItem,
 };
 use jiff::Timestamp;
+use serde_json::json;
 
 use super::due::{due_attributes, shard_of};
 use super::idempotency::action;
@@ -19,7 +20,7 @@ use super::{
     Item, KeyRecord, Keyed, Page, Store, attribute, epoch, from_item, number, string_of, text,
     to_item,
 };
-use crate::domain::audit::Entry;
+use crate::domain::audit::{Entry, changes};
 use crate::domain::ids::{JobKey, JobName, TeamName};
 use crate::domain::job::{
     Deletion, Former, Job, JobFilter, JobOrder, Phase, ResourceKind, ResourceStatus,
@@ -33,9 +34,9 @@ const WRITES_MAX: usize = 5;
 /// Times that a run is tried to be shown against others: each time one of them gets through, so
 /// that this is enough for as many writers at once, one for each run that a job shows.
 const SHOWS_MAX: usize = 10;
-/// Jobs of one answer, as DynamoDB counts them: so many bytes as it reads for a page. Written as
+/// Items of one answer, as DynamoDB counts them: so many bytes as it reads for a page. Written as
 /// JSON, and that once more as a string of JSON, they stay below the 6 MB of a function's answer.
-const PAGE_BYTES: usize = 1024 * 1024;
+pub(super) const PAGE_BYTES: usize = 1024 * 1024;
 
 /// What came of asking for a job's lease.
 #[derive(Clone, Debug, PartialEq)]
@@ -297,13 +298,14 @@ impl Store {
         Ok(Page { items: page.items.unwrap_or_default(), last })
     }
 
-    /// Writes what is wanted of `next`, if the job still is what `known` says; `None` if it was
-    /// changed between. Who holds the lease, and what the job's runs were, stays.
+    /// Writes what is wanted of `next`, and the audit entry that tells of it, if the job still is what
+    /// `known` says; `None` if it was changed between. Who holds the lease, and what the job's runs were, stays.
     pub async fn job_redefine(
         &self,
         known: &Job,
         next: &Job,
         due_at: Timestamp,
+        entry: Option<&Entry>,
     ) -> Result<Option<Job>> {
         let key = known.key();
         let update = self
@@ -332,7 +334,7 @@ impl Store {
             .expression_attribute_values(":known", number(known.generation))
             .expression_attribute_values(":shard", text(shard_of(&pk(&key.team), &sk(&key))))
             .expression_attribute_values(":due_at", epoch(due_at));
-        match self.conditional(update).await? {
+        match self.conditional_audited(update, entry, &job_words(&key.job)).await? {
             Conditional::Held(item) => from_item(item).map(Some),
             Conditional::Refused(Some(item)) => {
                 // The SDK asks again where an answer was lost: then it is this very change.
@@ -347,7 +349,8 @@ impl Store {
         }
     }
 
-    /// Switches the job's schedule on or off. `None` if it already is as asked for.
+    /// Switches the job's schedule on or off, and writes the audit entry that tells of it. `None` if it
+    /// already is as asked for.
     ///
     /// Errors: `NotFound`; `Conflict` while the job is being deleted.
     pub async fn job_set_enabled(
@@ -356,6 +359,7 @@ impl Store {
         enabled: bool,
         now: Timestamp,
         due_at: Timestamp,
+        entry: Option<&Entry>,
     ) -> Result<Option<Job>> {
         let update = self
             .job_update(key)
@@ -377,9 +381,9 @@ impl Store {
             .expression_attribute_values(":now", attribute(&now)?)
             .expression_attribute_values(":shard", text(shard_of(&pk(&key.team), &sk(key))))
             .expression_attribute_values(":due_at", epoch(due_at));
-        match self.conditional(update).await? {
+        match self.conditional_audited(update, entry, &job_words(&key.job)).await? {
             Conditional::Held(item) => from_item(item).map(Some),
-            Conditional::Refused(None) => Err(Error::NotFound(format!("job `{}`", key.job))),
+            Conditional::Refused(None) => Err(Error::NotFound(job_words(&key.job))),
             Conditional::Refused(Some(item)) => {
                 let job: Job = from_item(item)?;
                 match job.deletion {
@@ -390,8 +394,8 @@ impl Store {
         }
     }
 
-    /// Marks the job as to be deleted. Asked again, it only ever adds: tasks once to be stopped
-    /// are.
+    /// Marks the job as to be deleted, and writes the audit entry that tells of it and gets to say what was
+    /// asked for. Asked again, it only ever adds: tasks once to be stopped are.
     ///
     /// Errors: `NotFound`.
     pub async fn job_mark_deleted(
@@ -400,10 +404,11 @@ impl Store {
         deletion: Deletion,
         now: Timestamp,
         due_at: Timestamp,
+        entry: Option<&Entry>,
     ) -> Result<Job> {
         // Read, then write if nothing came between: what another request asked for stays.
         for _ in 0..WRITES_MAX {
-            if let Some(job) = self.job_try_mark_deleted(key, deletion, now, due_at).await? {
+            if let Some(job) = self.job_try_mark_deleted(key, deletion, now, due_at, entry).await? {
                 return Ok(job);
             }
         }
@@ -417,6 +422,7 @@ impl Store {
         deletion: Deletion,
         now: Timestamp,
         due_at: Timestamp,
+        entry: Option<&Entry>,
     ) -> Result<Option<Job>> {
         let Some(job) = self.job_get(key).await? else {
             return Err(Error::NotFound(format!("job `{}`", key.job)));
@@ -425,6 +431,10 @@ impl Store {
         if job.deletion == Some(wanted) {
             return Ok(Some(job));
         }
+        let entry = entry.map(|entry| Entry {
+            changes: changes(&json!({"deletion": job.deletion}), &json!({"deletion": wanted})),
+            ..entry.clone()
+        });
         let update = self
             .job_update(key)
             .update_expression(
@@ -443,7 +453,7 @@ impl Store {
             .expression_attribute_values(":now", attribute(&now)?)
             .expression_attribute_values(":shard", text(shard_of(&pk(&key.team), &sk(key))))
             .expression_attribute_values(":due_at", epoch(due_at));
-        match self.conditional(update).await? {
+        match self.conditional_audited(update, entry.as_ref(), &job_words(&key.job)).await? {
             Conditional::Held(item) => from_item(item).map(Some),
             Conditional::Refused(_) => Ok(None),
         }
@@ -637,7 +647,7 @@ impl Store {
 
 /// The size of an item. Source: Amazon DynamoDB Developer Guide, "DynamoDB item sizes and formats";
 /// a number is taken to be as long as it is written, which is more than it has.
-fn size_of(item: &Item) -> usize {
+pub(super) fn size_of(item: &Item) -> usize {
     item.iter().map(|(name, value)| name.len() + size_of_value(value)).sum()
 }
 

@@ -13,6 +13,7 @@
 //! back to and each run whose end has not been seen, keyed by a shard and the time (epoch seconds)
 //! at which it is due: a sweep costs what is due, not what exists.
 
+mod audit;
 mod cursor;
 mod due;
 mod idempotency;
@@ -36,7 +37,7 @@ pub use cursor::{decode as decode_cursor, encode as encode_cursor};
 pub use due::{DUE_SHARDS, DueItem};
 pub use idempotency::{KeyRecord, Keyed, Made};
 pub use jobs::{Inserted, Insertion, Leased, Settled, Settlement};
-pub use launches::{Requested, Told};
+pub use launches::{Requested, RunWith, Told};
 pub use runs::{Applied, RunFilter};
 
 type Item = HashMap<String, AttributeValue>;

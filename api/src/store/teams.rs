@@ -173,29 +173,6 @@ impl Store {
             Transacted::Refused(_) => Ok(false),
         }
     }
-
-    /// `actions`, and the one that writes the audit entry that tells of them.
-    pub(super) fn audited(
-        &self,
-        mut actions: Vec<TransactWriteItem>,
-        entry: Option<&Entry>,
-    ) -> Result<Vec<TransactWriteItem>> {
-        if let Some(entry) = entry {
-            let put = Put::builder()
-                .table_name(&self.table)
-                .set_item(Some(audit_item(entry)?))
-                .condition_expression("attribute_not_exists(pk)");
-            actions.push(TransactWriteItem::builder().put(action(put.build())?).build());
-        }
-        Ok(actions)
-    }
-}
-
-fn audit_item(entry: &Entry) -> Result<Item> {
-    let mut item = to_item(entry)?;
-    item.insert("pk".to_owned(), text(format!("AUDIT#{}", entry.team)));
-    item.insert("sk".to_owned(), text(&entry.id));
-    Ok(item)
 }
 
 /// How a team is called in a message.

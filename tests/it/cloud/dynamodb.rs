@@ -186,6 +186,7 @@ fn update_item(state: &mut State, input: &UpdateItemInput) -> Result<UpdateItemO
     // An update of what does not exist makes it.
     item.extend(input.key().unwrap().clone());
     let tell = input.return_values_on_condition_check_failure();
+    may_change("dynamodb:UpdateItem", &key.0)?;
     state.table.check(&key, input.condition_expression(), &terms, tell)?;
     let updated = terms.updated(update, &item)?;
     terms.finish()?;
@@ -215,10 +216,22 @@ fn delete_item(state: &mut State, input: &DeleteItemInput) -> Result<DeleteItemO
     });
     let terms = Terms::new(names, values);
     let tell = input.return_values_on_condition_check_failure();
+    may_change("dynamodb:DeleteItem", &key.0)?;
     state.table.check(&key, input.condition_expression(), &terms, tell)?;
     terms.finish()?;
     state.table.items.remove(&key);
     Ok(DeleteItemOutput::builder().build())
+}
+
+/// What the functions' roles are denied: entries of the audit log are put, and neither changed nor deleted.
+fn may_change(operation: &str, pk: &str) -> Result<(), Refusal> {
+    let changes = ["dynamodb:UpdateItem", "dynamodb:DeleteItem"].contains(&operation);
+    if changes && pk.starts_with("AUDIT#") {
+        let message =
+            format!("User: x is not authorized to perform: {operation} on resource: {pk}");
+        return Err(refusal("AccessDeniedException", message));
+    }
+    Ok(())
 }
 
 /// All or nothing; what kept it from being done is told action by action.
@@ -234,51 +247,57 @@ fn transact_write_items(
     let mut effects: Vec<(Key, Option<Item>)> = Vec::new();
     for action in actions {
         let mut update_of = None;
-        let (operation, table, key, condition, names, values) = if let Some(put) = action.put() {
-            effects.push((key_of(put.item()), Some(put.item().clone())));
-            (
-                "dynamodb:PutItem",
-                put.table_name(),
-                put.item(),
-                put.condition_expression(),
-                put.expression_attribute_names(),
-                put.expression_attribute_values(),
-            )
-        } else if let Some(update) = action.update() {
-            update_of = Some(update.update_expression());
-            (
-                "dynamodb:UpdateItem",
-                update.table_name(),
-                update.key(),
-                update.condition_expression(),
-                update.expression_attribute_names(),
-                update.expression_attribute_values(),
-            )
-        } else if let Some(delete) = action.delete() {
-            effects.push((key_of_request(Some(delete.key())), None));
-            (
-                "dynamodb:DeleteItem",
-                delete.table_name(),
-                delete.key(),
-                delete.condition_expression(),
-                delete.expression_attribute_names(),
-                delete.expression_attribute_values(),
-            )
-        } else if let Some(check) = action.condition_check() {
-            assert_eq!(check.key().len(), 2);
-            (
-                "dynamodb:ConditionCheckItem",
-                check.table_name(),
-                check.key(),
-                Some(check.condition_expression()),
-                check.expression_attribute_names(),
-                check.expression_attribute_values(),
-            )
-        } else {
-            panic!("there is no such action: {action:?}")
-        };
+        let (operation, table, key, condition, names, values, tell) =
+            if let Some(put) = action.put() {
+                effects.push((key_of(put.item()), Some(put.item().clone())));
+                (
+                    "dynamodb:PutItem",
+                    put.table_name(),
+                    put.item(),
+                    put.condition_expression(),
+                    put.expression_attribute_names(),
+                    put.expression_attribute_values(),
+                    put.return_values_on_condition_check_failure(),
+                )
+            } else if let Some(update) = action.update() {
+                update_of = Some(update.update_expression());
+                (
+                    "dynamodb:UpdateItem",
+                    update.table_name(),
+                    update.key(),
+                    update.condition_expression(),
+                    update.expression_attribute_names(),
+                    update.expression_attribute_values(),
+                    update.return_values_on_condition_check_failure(),
+                )
+            } else if let Some(delete) = action.delete() {
+                effects.push((key_of_request(Some(delete.key())), None));
+                (
+                    "dynamodb:DeleteItem",
+                    delete.table_name(),
+                    delete.key(),
+                    delete.condition_expression(),
+                    delete.expression_attribute_names(),
+                    delete.expression_attribute_values(),
+                    delete.return_values_on_condition_check_failure(),
+                )
+            } else if let Some(check) = action.condition_check() {
+                assert_eq!(check.key().len(), 2);
+                (
+                    "dynamodb:ConditionCheckItem",
+                    check.table_name(),
+                    check.key(),
+                    Some(check.condition_expression()),
+                    check.expression_attribute_names(),
+                    check.expression_attribute_values(),
+                    check.return_values_on_condition_check_failure(),
+                )
+            } else {
+                panic!("there is no such action: {action:?}")
+            };
         assert_eq!(table, TABLE);
         state.table.transacted.insert(operation);
+        may_change(operation, &key_of(key).0)?;
         state.table.requests.push(Request {
             operation: "TransactWriteItems",
             key: Some(key.clone()),
@@ -295,7 +314,7 @@ fn transact_write_items(
             ));
         }
         let terms = Terms::new(names, values);
-        let held = state.table.check(&key_of(key), condition, &terms, None);
+        let held = state.table.check(&key_of(key), condition, &terms, tell);
         if let (Some(update), Ok(())) = (update_of, &held) {
             let key = key_of_request(Some(key));
             let mut item = state.table.get(&key);
@@ -306,22 +325,31 @@ fn transact_write_items(
         if held.is_ok() {
             terms.finish()?;
         }
-        reasons.push(held.map_or("ConditionalCheckFailed", |()| "None"));
+        reasons.push(match held {
+            Ok(()) => json!({"Code": "None"}),
+            Err(refused) => {
+                let mut reason = json!({"Code": "ConditionalCheckFailed"});
+                if let Some(item) = refused.more.get("Item") {
+                    reason["Item"] = item.clone();
+                }
+                reason
+            }
+        });
     }
     if state.table.conflicts > 0 {
         state.table.conflicts -= 1;
-        reasons = vec!["None"; actions.len()];
-        reasons[0] = "TransactionConflict";
+        reasons = vec![json!({"Code": "None"}); actions.len()];
+        reasons[0] = json!({"Code": "TransactionConflict"});
     }
-    if reasons.iter().any(|reason| *reason != "None") {
-        let codes = reasons.join(", ");
+    let codes: Vec<&str> = reasons.iter().map(|reason| reason["Code"].as_str().unwrap()).collect();
+    if codes.iter().any(|code| *code != "None") {
+        let codes = codes.join(", ");
         let mut refused = refusal(
             "TransactionCanceledException",
             format!(
                 "Transaction cancelled, please refer cancellation reasons for specific reasons [{codes}]"
             ),
         );
-        let reasons: Vec<Value> = reasons.iter().map(|code| json!({"Code": code})).collect();
         refused.more = json!({"CancellationReasons": reasons});
         return Err(refused);
     }

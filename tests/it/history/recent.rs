@@ -217,7 +217,7 @@ async fn a_run_that_is_shown_touches_nothing_else_of_the_job() {
     assert_eq!(store.job_settle(&key(), "mine", &settlement).await.unwrap(), Settled::Done);
     // Who read the job before the reconcile shows its run after it.
     store.job_show_run(&job, &seen(1, "RUNNING", 4)).await.unwrap();
-    store.job_set_enabled(&key(), false, at(1), at(61)).await.unwrap();
+    store.job_set_enabled(&key(), false, at(1), at(61), None).await.unwrap();
     store.job_show_run(&job, &seen(2, "RUNNING", 4)).await.unwrap();
     let now = read(&store).await;
     assert_eq!(shown(&now), ["02", "01", "00"]);
@@ -231,7 +231,7 @@ async fn a_run_brings_no_job_back() {
     let (_, store, job) = with_stored_job().await;
     store.job_show_run(&job, &seen(0, "RUNNING", 4)).await.unwrap();
     let job = read(&store).await;
-    store.job_mark_deleted(&key(), Deletion::default(), at(1), at(61)).await.unwrap();
+    store.job_mark_deleted(&key(), Deletion::default(), at(1), at(61), None).await.unwrap();
     // While it is being deleted it still shows how its last runs end.
     store.job_show_run(&job, &seen(0, "STOPPED", 7)).await.unwrap();
     let deleting = read(&store).await;

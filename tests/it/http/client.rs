@@ -4,6 +4,7 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request, header, request};
 use cronplane::app::App;
+use cronplane::domain::access::Author;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use tower::ServiceExt as _;
@@ -16,9 +17,10 @@ pub(super) const TOKEN: &str = "correct horse battery staple";
 pub(super) const JOBS: &str = "/v1/teams/platform/jobs";
 pub(super) const THE_JOB: &str = "/v1/teams/platform/jobs/nightly-report";
 
+#[derive(Clone)]
 pub(crate) struct Api {
     pub(crate) cloud: Cloud,
-    pub(super) app: App,
+    pub(crate) app: App,
     pub(super) router: Router,
 }
 
@@ -75,9 +77,8 @@ pub(super) fn errors(problem: &Value) -> Vec<(String, String)> {
 impl Api {
     pub(crate) fn new() -> Api {
         let cloud = Cloud::default();
-        let hash: String = Sha256::digest(TOKEN).iter().map(|byte| format!("{byte:02x}")).collect();
         let app = cloud.app();
-        Api { router: cronplane::http::router(app.clone(), &hash), cloud, app }
+        Api { router: cronplane::http::router(app.clone(), &token_hash()), cloud, app }
     }
 
     /// An API with the job in it.
@@ -86,6 +87,12 @@ impl Api {
         api.post(JOBS, definition()).await.of_status(201);
         api.cloud.take_calls();
         api
+    }
+
+    /// The same API, whose requests are those of `author`.
+    pub(crate) fn on_behalf_of(&self, author: Author) -> Api {
+        let app = self.app.on_behalf_of(author);
+        Api { router: cronplane::http::router(app.clone(), &token_hash()), app, ..self.clone() }
     }
 
     pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
@@ -136,6 +143,10 @@ impl Api {
     pub(crate) async fn ingest(&self, event: &Value) {
         self.app.ingest(&snapshot(event), at(0)).await.unwrap();
     }
+}
+
+fn token_hash() -> String {
+    Sha256::digest(TOKEN).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 pub(super) fn authorized(method: &str, path: &str) -> request::Builder {

@@ -274,7 +274,7 @@ impl JobDefinition {
     }
 
     /// The definition as a request would give it.
-    fn to_request(&self) -> Value {
+    pub fn to_request(&self) -> Value {
         json!({
             "name": self.name,
             "description": self.description,
