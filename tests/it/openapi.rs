@@ -240,10 +240,8 @@ fn difference(document: &Value, schema: &Value, value: &Value, at: &str) -> Opti
         Value::Array(_) => "array",
         Value::Object(_) => "object",
     };
-    // A value of any kind.
-    if schema.get("type").is_none() {
-        return None;
-    }
+    // Without a type it is a value of any kind.
+    schema.get("type")?;
     let types = match &schema["type"] {
         Value::Array(types) => types.clone(),
         one => vec![one.clone()],

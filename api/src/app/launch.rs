@@ -485,6 +485,9 @@ impl App {
                         _ => "ECS refused to stop the run's task",
                     };
                     let target = Target::run(key, &run.id);
+                    // Behind the entry of the stop itself.
+                    let now = later(moment.now, SignedDuration::from_millis(1));
+                    let moment = Moment { now, ..moment };
                     let entry = self.entry_of_denied(&key.team, target, reason, moment);
                     self.store.run_withdraw_stop(key, &run.id, stop, entry.as_ref()).await?;
                 }

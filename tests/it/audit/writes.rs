@@ -382,9 +382,7 @@ async fn a_stop_that_is_refused_is_taken_back_and_both_are_told() {
         let told = entries(&api.cloud);
         let outcomes: Vec<(Outcome, bool)> =
             told.iter().map(|entry| (entry.outcome, entry.reason.is_some())).collect();
-        assert_eq!(outcomes.len(), 2);
-        assert!(outcomes.contains(&(Outcome::Accepted, false)), "{outcomes:?}");
-        assert!(outcomes.contains(&(Outcome::Denied, true)), "{outcomes:?}");
+        assert_eq!(outcomes, [(Outcome::Accepted, false), (Outcome::Denied, true)]);
         let run = api.app.run_get(&key(), &RunId::parse(RUN).unwrap()).await.unwrap().run;
         assert_eq!(run.stop_requested, None);
         // Then it may be, and is told anew.
