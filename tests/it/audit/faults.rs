@@ -311,3 +311,36 @@ async fn an_entry_is_put_once_and_stays() {
     assert_eq!(stored(&app).await.unwrap().generation, job.generation);
     assert_eq!(entries(&cloud), told);
 }
+
+/// Those who ask for the same at once: it is done once, and told once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_many_who_ask_for_the_same_at_once_one_is_told() {
+    let once = [
+        Write::Create,
+        Write::CreateKeyed,
+        Write::PutNew,
+        Write::Put,
+        Write::Pause,
+        Write::Resume,
+        Write::Delete,
+        Write::DeleteMore,
+        Write::RunKeyed,
+        Write::Stop,
+        Write::StopWaiting,
+    ];
+    for write in once {
+        let (cloud, app) = Box::pin(write.made()).await;
+        let asked = (0..10).map(|_| {
+            let (cloud, app) = (cloud.clone(), app.clone());
+            tokio::spawn(async move { write.ask(&cloud, &app, hurried(10)).await })
+        });
+        let asked: Vec<_> = asked.collect();
+        let mut done = 0;
+        for one in asked {
+            done += usize::from(one.await.unwrap().is_ok());
+        }
+        assert!(done >= 1, "{write:?}");
+        assert!(write.is_done(&cloud, &app).await, "{write:?}");
+        assert_eq!(entries(&cloud).len(), 1, "{write:?}");
+    }
+}

@@ -2,13 +2,14 @@
 
 use cronplane::app::{App, Change, Precondition};
 use cronplane::domain::audit::{Entry, FieldChange, Outcome, Target};
+use cronplane::domain::deployment::Deployment;
 use cronplane::domain::ids::{JobKey, JobName, RunId, TeamName};
 use cronplane::domain::job::{Deletion, Phase};
 use cronplane::error::Error;
 use serde_json::{Value, json};
 
 use super::{author, entries, entries_of};
-use crate::cloud::Cloud;
+use crate::cloud::{Cloud, deployment};
 use crate::history::with_job;
 use crate::http::Api;
 use crate::job::{
@@ -390,4 +391,18 @@ async fn a_stop_that_is_refused_is_taken_back_and_both_are_told() {
         assert_eq!(answer.status, 202, "{}", answer.text);
         assert_eq!(entries(&api.cloud).len(), 3);
     }
+}
+
+/// As long as the stack says, whatever it says of runs.
+#[tokio::test]
+async fn an_entry_is_kept_for_the_days_of_the_audit_log() {
+    let cloud = Cloud::default();
+    let app = cloud.app_of(Deployment { audit_days: 7, history_days: 30, ..deployment() });
+    let app = app.on_behalf_of(author("create_job"));
+    crate::job::create(&app, moment(0)).await.unwrap();
+    app.audit_denied(&team(), Target::default(), "no", moment(0)).await.unwrap();
+    let kept_until = at(7 * 24 * 60 * 60).as_second();
+    let told = entries(&cloud);
+    assert_eq!(told.len(), 2);
+    assert!(told.iter().all(|entry| entry.expires_at == kept_until), "{told:?}");
 }
