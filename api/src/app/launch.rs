@@ -107,8 +107,7 @@ impl App {
         request: Option<&KeyedRequest>,
         moment: Moment,
     ) -> Result<Option<RunView>> {
-        let job = self.existing(key).await?;
-        let overrides = job.definition.read_overrides(overrides).map_err(Error::Invalid)?;
+        let (job, overrides) = self.job_to_run(key, overrides).await?;
         let run = self.run_of(&job, overrides, moment)?;
         let record = request.map(|request| {
             let record = request.record(key.job.clone(), Made::Run(run.id.clone()), moment);
@@ -137,6 +136,22 @@ impl App {
         // From here on there is a run, whatever comes.
         let run = self.set_about(key, run, moment).await;
         Ok(Some(self.run_view(key, run)))
+    }
+
+    /// The job, and what a run of it is to have in place of its definition's. That the job complies is not
+    /// asked: it runs as on its schedule.
+    ///
+    /// Errors: `NotFound`; `Invalid`.
+    pub(super) async fn job_to_run(
+        &self,
+        key: &JobKey,
+        overrides: Value,
+    ) -> Result<(Job, Overrides)> {
+        let rules = self.rules(&key.team).await?;
+        let job = self.existing(key).await?;
+        let guardrails = &rules.team.definition.guardrails;
+        let overrides = job.definition.read_overrides(overrides, guardrails, &rules.deployment);
+        Ok((job, overrides.map_err(Error::Invalid)?))
     }
 
     /// Errors: `Conflict`.

@@ -1,5 +1,6 @@
 //! The use cases: what a request, an event or the clock makes happen.
 
+mod compliance;
 mod dry_run;
 mod idempotency;
 mod ingest;
@@ -22,6 +23,7 @@ use crate::fleet::Fleet;
 use crate::provision::Provisioner;
 use crate::store::Store;
 
+pub use compliance::NotComplying;
 pub use dry_run::Foreseen;
 pub use idempotency::{Answered, KeyedRequest};
 pub use ingest::Ingested;

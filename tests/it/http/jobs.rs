@@ -202,7 +202,7 @@ async fn everything_that_is_wrong_is_told_at_once() {
         ("/cpu", "range"),
         ("/network/subnets/0", "format"),
         ("/network/vpc", "unknown_field"),
-        ("/task_role", "not_allowed"),
+        ("/task_role", "forbidden"),
         ("/schedule", "required"),
         ("/enabled", "type"),
         ("/log_retention_days", "range"),
