@@ -450,7 +450,7 @@ fn what_a_definition_may_not_say_is_refused_where_it_stands() {
     case(
         main(json!({"repositoryCredentials": {"credentialsParameter": not_granted}})),
         &format!("{extra}/repositoryCredentials/credentialsParameter"),
-        "not_allowed",
+        "forbidden",
     );
     case(
         main(json!({"linuxParameters": {"capabilities": {"add": ["SYS_ADMIN"]}}})),
@@ -537,7 +537,7 @@ fn what_a_definition_may_not_say_is_refused_where_it_stands() {
     case(
         sidecar(json!({"secrets": [{"name": "A", "valueFrom": not_granted}]})),
         "/sidecars/0/secrets/0/valueFrom",
-        "not_allowed",
+        "forbidden",
     );
     case(
         sidecar(json!({"environment": [{"name": "A", "value": "1"}, {"name": "A", "value": "2"}]})),

@@ -17,6 +17,7 @@ use crate::domain::job::{Job, Phase, ResourceKind, read_stop_reason};
 use crate::domain::overrides::Overrides;
 use crate::domain::run::{Launch, Run, RunRequest, RunStatus, StopRequest, Trigger};
 use crate::domain::task::{TaskSnapshot, started_by_request};
+use crate::domain::team::Guardrails;
 use crate::error::{AwsFault, Error, FaultKind, Result};
 use crate::fleet::Order;
 use crate::provision::names::Names;
@@ -147,10 +148,15 @@ impl App {
         key: &JobKey,
         overrides: Value,
     ) -> Result<(Job, Overrides)> {
-        let rules = self.rules(&key.team).await?;
         let job = self.existing(key).await?;
-        let guardrails = &rules.team.definition.guardrails;
-        let overrides = job.definition.read_overrides(overrides, guardrails, &rules.deployment);
+        // Of what can be overridden, guardrails are about the size alone.
+        let has_size = ["cpu", "memory"].into_iter().any(|key| overrides.get(key).is_some());
+        let guardrails = if has_size {
+            self.team(&key.team).await?.definition.guardrails
+        } else {
+            Guardrails::default()
+        };
+        let overrides = job.definition.read_overrides(overrides, &guardrails, &self.deployment);
         Ok((job, overrides.map_err(Error::Invalid)?))
     }
 

@@ -39,8 +39,8 @@ fn read_unchecked(fields: &mut Fields<'_>) -> Unchecked {
 }
 
 impl JobDefinition {
-    /// Reads what one run is to have in place of this definition from the JSON of a request of the team
-    /// with these guardrails, `deployment` being the team's.
+    /// Reads what one run is to have in place of this definition from the JSON of a request, within the
+    /// guardrails of the job's team.
     ///
     /// Errors: everything that is wrong, each with its JSON pointer.
     pub fn read_overrides(

@@ -189,38 +189,38 @@ impl Cron {
     fn days_apart(&self) -> Option<Option<i64>> {
         let mut kinds: [[Option<Option<DaysOfMonth>>; 7]; 4] = Default::default();
         let mut apart: Option<i64> = None;
-        // Counted from the first day of the first year.
-        let mut month_begins = 0;
+        // Days from the first of the first year to that of the month.
+        let mut begins: i64 = 0;
         let mut last_seen: Option<i64> = None;
-        let years = i16::try_from(YEARS.0).ok()?..=i16::try_from(YEARS.1).ok()?;
-        for (year, month) in years.flat_map(|year| (1..=12).map(move |month| (year, month))) {
-            let Ok(first) = Date::new(year, month, 1) else { continue };
-            let length = first.days_in_month();
-            let is_meant = self.months.contains(month as u32) && self.years.contains(year as u32);
-            if is_meant {
-                let weekday = (day_of_week(first.weekday()) - 1) as usize;
-                let kind = &mut kinds[(length - 28) as usize][weekday];
-                let days = kind.get_or_insert_with(|| self.days_of_month(first));
+        for (year, month) in
+            (YEARS.0..=YEARS.1).flat_map(|year| (1..=12).map(move |month| (year, month)))
+        {
+            let length = days_in(year, month);
+            if self.months.contains(month) && self.years.contains(year) {
+                let kind = &mut kinds[length as usize - 28][(begins % 7) as usize];
+                let days = kind.get_or_insert_with(|| self.days_of_month(year, month));
                 if let Some(days) = days {
-                    let across = last_seen.map(|seen| month_begins + days.first - seen);
+                    let across = last_seen.map(|seen| begins + days.first - seen);
                     apart = [apart, days.apart, across].into_iter().flatten().min();
-                    last_seen = Some(month_begins + days.last);
+                    last_seen = Some(begins + days.last);
                     if apart == Some(1) {
                         break;
                     }
                 }
             }
-            month_begins += i64::from(length);
+            begins += i64::from(length);
         }
         last_seen.map(|_| apart)
     }
 
-    /// The days with starts in the month that begins with `first`; `None` if there are none.
-    fn days_of_month(&self, first: Date) -> Option<DaysOfMonth> {
-        let dates = (1..=first.days_in_month())
-            .filter_map(|day| Date::new(first.year(), first.month(), day).ok())
-            .filter(|date| self.days.contain(*date));
-        let days: Vec<i64> = dates.map(|date| i64::from(date.day())).collect();
+    /// The days with starts in this month; `None` if there are none.
+    fn days_of_month(&self, year: u32, month: u32) -> Option<DaysOfMonth> {
+        let (year, month) = (i16::try_from(year).ok()?, i8::try_from(month).ok()?);
+        let dates = (1..=31).filter_map(|day| Date::new(year, month, day).ok());
+        let days: Vec<i64> = dates
+            .filter(|date| self.days.contain(*date))
+            .map(|date| i64::from(date.day()))
+            .collect();
         Some(DaysOfMonth {
             first: *days.first()?,
             last: *days.last()?,
@@ -268,6 +268,17 @@ impl Days {
             Days::LastOfWeek(wanted) => weekday == *wanted && day + 7 > last,
             Days::NthOfWeek(wanted, nth) => weekday == *wanted && day.div_ceil(7) == *nth,
         }
+    }
+}
+
+/// The days of a month (the Gregorian calendar's).
+fn days_in(year: u32, month: u32) -> u32 {
+    let is_leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
+    match month {
+        2 if is_leap => 29,
+        2 => 28,
+        4 | 6 | 9 | 11 => 30,
+        _ => 31,
     }
 }
 
