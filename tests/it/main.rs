@@ -14,6 +14,7 @@ mod task;
 mod examples;
 mod failure_rule;
 mod fallback;
+mod guardrails;
 mod history;
 mod http;
 mod launch;

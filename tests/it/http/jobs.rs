@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::client::{Api, JOBS, THE_JOB, errors};
-use crate::cloud::arn;
+use crate::cloud::{arn, wide_team};
 use crate::job::{BASE, JOB, definition};
 use crate::task;
 
@@ -256,7 +256,8 @@ async fn jobs_are_listed_by_name_and_team_page_by_page() {
         // The last page says so: no empty one comes behind it.
         assert_eq!(pages, names.len().div_ceil(limit), "{limit}");
     }
-    let empty = api.get("/v1/teams/other/jobs").await.of_status(200);
+    api.cloud.put_team(&wide_team("empty"));
+    let empty = api.get("/v1/teams/empty/jobs").await.of_status(200);
     assert_eq!(empty, json!({"items": [], "next": null}));
     api.get("/v1/teams/nobody/jobs").await.problem(404, "not_found");
 }
