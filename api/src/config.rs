@@ -94,11 +94,15 @@ impl Config {
                     assign_public_ip: given("CRONPLANE_DEFAULT_PUBLIC_IP").as_deref()
                         == Some("ENABLED"),
                 },
+                default_cluster: None,
+                default_subscribers: Vec::new(),
                 boundary_arn: required("CRONPLANE_BOUNDARY_ARN")?,
                 dead_letter_queue_arn: required("CRONPLANE_SCHEDULE_DLQ_ARN")?,
                 start_queue_arn: required("CRONPLANE_START_QUEUE_ARN")?,
                 passable_roles: list("CRONPLANE_PASSABLE_ROLES"),
                 readable_secrets: list("CRONPLANE_READABLE_SECRETS"),
+                allow_secret_environment: given("CRONPLANE_ALLOW_SECRET_ENVIRONMENT").as_deref()
+                    == Some("ENABLED"),
                 history_days: days("CRONPLANE_HISTORY_DAYS")?,
                 audit_days: days("CRONPLANE_AUDIT_DAYS")?,
             },
@@ -121,7 +125,9 @@ mod tests {
             "CRONPLANE_PUBLIC_URL" => "https://api.example.com/",
             "CRONPLANE_PASSABLE_ROLES" | "CRONPLANE_DEFAULT_SECURITY_GROUPS" => "",
             "CRONPLANE_READABLE_SECRETS" => "arn:a:*,arn:b",
-            "CRONPLANE_HISTORY_DAYS" | "CRONPLANE_AUDIT_DAYS" => return None,
+            "CRONPLANE_HISTORY_DAYS"
+            | "CRONPLANE_AUDIT_DAYS"
+            | "CRONPLANE_ALLOW_SECRET_ENVIRONMENT" => return None,
             _ => "x",
         };
         Some(value.to_owned())
@@ -136,6 +142,28 @@ mod tests {
         assert_eq!(config.deployment.readable_secrets, ["arn:a:*", "arn:b"]);
         assert_eq!(config.deployment.public_url, "https://api.example.com");
         assert_eq!(config.deployment.history_days, 400);
+    }
+
+    #[test]
+    fn secrets_in_the_environment_are_allowed_by_one_word_only() {
+        for (value, allowed) in [
+            ("ENABLED", true),
+            ("DISABLED", false),
+            ("enabled", false),
+            ("true", false),
+            ("", false),
+        ] {
+            let config = Config::from_lookup("eu-west-1", |asked| {
+                if asked == "CRONPLANE_ALLOW_SECRET_ENVIRONMENT" {
+                    Some(value.to_owned())
+                } else {
+                    variables(asked)
+                }
+            });
+            assert_eq!(config.unwrap().deployment.allow_secret_environment, allowed, "{value}");
+        }
+        let config = Config::from_lookup("eu-west-1", variables).unwrap();
+        assert!(!config.deployment.allow_secret_environment);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use aws_sdk_ecs::operation::register_task_definition::RegisterTaskDefinitionInput;
 use cronplane::domain::job::{JobDefinition, Phase, ResourceKind};
+use cronplane::domain::team::Guardrails;
 use cronplane::error::Error;
 use serde_json::{Value, json};
 
@@ -282,7 +283,7 @@ fn what_a_definition_may_not_say_is_refused_where_it_stands() {
     case(json!({"secrets": {"A": "plain"}}), "/secrets/A", "format");
     case(json!({"secrets": {"A": foreign}}), "/secrets/A", "format");
     case(json!({"secrets": {"A": elsewhere}}), "/secrets/A", "format");
-    case(json!({"secrets": {"A": not_granted}}), "/secrets/A", "not_allowed");
+    case(json!({"secrets": {"A": not_granted}}), "/secrets/A", "forbidden");
     case(json!({"secrets": {"a=b": secret()}}), "/secrets/a=b", "format");
     case(json!({"secrets": {"MODE": secret()}}), "/secrets/MODE", "duplicate");
     case(
@@ -308,7 +309,7 @@ fn what_a_definition_may_not_say_is_refused_where_it_stands() {
     case(
         json!({"execution_role": "arn:aws:iam::111122223333:role/admin"}),
         "/execution_role",
-        "not_allowed",
+        "forbidden",
     );
     case(json!({"execution_role": "app-execution"}), "/execution_role", "format");
     for (key, value) in [
@@ -449,7 +450,7 @@ fn what_a_definition_may_not_say_is_refused_where_it_stands() {
     case(
         main(json!({"repositoryCredentials": {"credentialsParameter": not_granted}})),
         &format!("{extra}/repositoryCredentials/credentialsParameter"),
-        "not_allowed",
+        "forbidden",
     );
     case(
         main(json!({"linuxParameters": {"capabilities": {"add": ["SYS_ADMIN"]}}})),
@@ -536,7 +537,7 @@ fn what_a_definition_may_not_say_is_refused_where_it_stands() {
     case(
         sidecar(json!({"secrets": [{"name": "A", "valueFrom": not_granted}]})),
         "/sidecars/0/secrets/0/valueFrom",
-        "not_allowed",
+        "forbidden",
     );
     case(
         sidecar(json!({"environment": [{"name": "A", "value": "1"}, {"name": "A", "value": "2"}]})),
@@ -914,8 +915,9 @@ async fn a_job_that_aws_does_not_follow_is_not_changed_without_end() {
 #[test]
 fn overrides_go_with_the_definition() {
     let known = JobDefinition::read(everything(), &deployment()).unwrap();
+    let read = |overrides| known.read_overrides(overrides, &Guardrails::default(), &deployment());
     let wrong = |overrides: Value| -> Vec<(String, &'static str)> {
-        let told = known.read_overrides(overrides).unwrap_err();
+        let told = read(overrides).unwrap_err();
         told.into_iter().map(|one| (one.pointer, one.code.as_str())).collect()
     };
     let secret = json!({"environment": {"TOKEN": "x", "OTHER": "y"}});
@@ -923,8 +925,8 @@ fn overrides_go_with_the_definition() {
     // The containers keep 768 units, and one of them may have 2 GiB.
     let small = json!({"cpu": 256, "memory": 1024});
     assert_eq!(wrong(small), [("/cpu".to_owned(), "range"), ("/memory".to_owned(), "range")]);
-    assert!(known.read_overrides(json!({"cpu": 1024, "memory": 2048})).is_ok());
-    assert!(known.read_overrides(json!({"environment": {"MODE": "x"}})).is_ok());
+    assert!(read(json!({"cpu": 1024, "memory": 2048})).is_ok());
+    assert!(read(json!({"environment": {"MODE": "x"}})).is_ok());
 }
 
 /// Far more than can be taken is refused as fast as a few: nobody waits for the check of thousands.

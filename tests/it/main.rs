@@ -15,6 +15,7 @@ mod task;
 mod examples;
 mod failure_rule;
 mod fallback;
+mod guardrails;
 mod history;
 mod http;
 mod launch;

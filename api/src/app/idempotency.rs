@@ -153,13 +153,13 @@ impl App {
                 }
                 Standing::New => {}
             }
-            let team = self.team(&team).await?;
-            let job = self.job_prepare(&team, definition.clone(), moment).await?;
+            let rules = self.rules(&team).await?;
+            let job = self.job_prepare(&rules, definition.clone(), moment).await?;
             let made = Made::Job(job.id.clone());
             let record = request.record(job.definition.name.clone(), made, moment);
             let keyed = Some((&request.key, &record));
-            if self.job_insert(&team, &job, keyed, moment).await? == Inserted::Done {
-                return self.job_finish(job, moment).await.map(Answered::Now);
+            if self.job_insert(&rules.team, &job, keyed, moment).await? == Inserted::Done {
+                return self.job_finish(&rules, job, moment).await.map(Answered::Now);
             }
         }
         Err(Error::Busy("a request with this Idempotency-Key".to_owned()))
@@ -182,8 +182,9 @@ impl App {
         let job = job
             .filter(|job| record.made == Made::Job(job.id.clone()) && job.deletion.is_none())
             .ok_or_else(gone)?;
+        let rules = self.rules_if_any(team).await?;
         let job = self.finished(job, moment).await.ok_or_else(gone)?;
-        Ok(self.view_with_subscriptions(job, moment).await)
+        Ok(self.view_with_subscriptions(job, rules.as_ref(), moment).await)
     }
 
     /// The run that an earlier request made, started if it was not.

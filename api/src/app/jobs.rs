@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use tokio::time::timeout_at;
 use uuid::Uuid;
 
+use super::compliance::Rules;
 use super::reconcile::later;
 use super::{App, Moment};
 use crate::domain::audit::{Target, changes};
@@ -37,6 +38,8 @@ pub struct JobView {
     pub next_starts: Vec<jiff::Timestamp>,
     /// Asked of SNS for an answer about one job; `None` where SNS was not asked or did not answer.
     pub subscriptions: Option<Vec<Subscription>>,
+    /// What of the definition the team's guardrails forbid now; nothing if it complies.
+    pub forbidden: Vec<Violation>,
 }
 
 /// How a definition is to be changed.
@@ -92,22 +95,23 @@ impl App {
         definition: Value,
         moment: Moment,
     ) -> Result<JobView> {
-        let team = self.team(&team).await?;
-        let job = self.job_prepare(&team, definition, moment).await?;
-        self.job_insert(&team, &job, None, moment).await?;
-        self.job_finish(job, moment).await
+        let rules = self.rules(&team).await?;
+        let job = self.job_prepare(&rules, definition, moment).await?;
+        self.job_insert(&rules.team, &job, None, moment).await?;
+        self.job_finish(&rules, job, moment).await
     }
 
     /// The job that the JSON of a request asks for, checked and not stored yet.
     pub(super) async fn job_prepare(
         &self,
-        team: &Team,
+        rules: &Rules,
         definition: Value,
         moment: Moment,
     ) -> Result<Job> {
-        let deployment = self.deployment.of_team(team);
-        let definition = JobDefinition::read(definition, &deployment).map_err(Error::Invalid)?;
-        self.job_new(team, definition, moment).await
+        let definition = JobDefinition::read_with(definition, &rules.deployment, |definition| {
+            rules.against(definition, None, None, moment.now)
+        });
+        self.job_new(&rules.team, definition.map_err(Error::Invalid)?, moment).await
     }
 
     pub(super) async fn job_new(
@@ -116,7 +120,6 @@ impl App {
         definition: JobDefinition,
         moment: Moment,
     ) -> Result<Job> {
-        check_starts(&definition, moment)?;
         if let Some(cluster) = &definition.cluster {
             self.provisioner.check_cluster(cluster, definition.capacity).await?;
         }
@@ -158,13 +161,18 @@ impl App {
     }
 
     /// Makes AWS match a job that was inserted.
-    pub(super) async fn job_finish(&self, job: Job, moment: Moment) -> Result<JobView> {
+    pub(super) async fn job_finish(
+        &self,
+        rules: &Rules,
+        job: Job,
+        moment: Moment,
+    ) -> Result<JobView> {
         let name = job.definition.name.clone();
         let job = self.reconcile_stored(job, moment).await;
         let job = job.ok_or_else(|| {
             Error::Conflict(format!("job `{name}` was deleted while it was being made"))
         })?;
-        Ok(self.view_with_subscriptions(job, moment).await)
+        Ok(self.view_with_subscriptions(job, Some(rules), moment).await)
     }
 
     /// Changes what is wanted of a job, or creates it where `change` is a whole definition and there
@@ -179,17 +187,18 @@ impl App {
         precondition: &Precondition,
         moment: Moment,
     ) -> Result<Changed> {
+        let rules = self.rules(&key.team).await?;
         for _ in 0..WRITES_MAX {
             let changed = match (self.store.job_get(key).await?, &change) {
                 (Some(job), change) => {
                     check(precondition, Some(&job), key)?;
-                    self.job_try_change(job, change, moment).await?
+                    self.job_try_change(&rules, job, change, moment).await?
                 }
                 // Of nothing there is no patch, whatever the condition (RFC 9110, section 13.2.1).
                 (None, Change::Merge(_)) => return Err(not_found(key)),
                 (None, Change::Replace(value)) => {
                     check(precondition, None, key)?;
-                    self.job_try_create(key, value, moment).await?
+                    self.job_try_create(&rules, key, value, moment).await?
                 }
             };
             if let Some(changed) = changed {
@@ -202,16 +211,16 @@ impl App {
     /// `None` if somebody else made the job between.
     async fn job_try_create(
         &self,
+        rules: &Rules,
         key: &JobKey,
         value: &Value,
         moment: Moment,
     ) -> Result<Option<Changed>> {
-        let team = self.team(&key.team).await?;
-        let definition = self.read_named(&team, key, value)?;
-        let job = self.job_new(&team, definition, moment).await?;
-        match self.job_insert(&team, &job, None, moment).await {
+        let definition = read_named(rules, key, value, None, moment)?;
+        let job = self.job_new(&rules.team, definition, moment).await?;
+        match self.job_insert(&rules.team, &job, None, moment).await {
             Ok(_) => {
-                let view = self.job_finish(job, moment).await?;
+                let view = self.job_finish(rules, job, moment).await?;
                 Ok(Some(Changed { view, created: true }))
             }
             Err(Error::AlreadyExists(_)) => Ok(None),
@@ -222,12 +231,13 @@ impl App {
     /// `None` if the job was changed between.
     async fn job_try_change(
         &self,
+        rules: &Rules,
         job: Job,
         change: &Change,
         moment: Moment,
     ) -> Result<Option<Changed>> {
         let key = job.key();
-        let changed = match self.job_redefined(&job, change, moment).await? {
+        let changed = match self.job_redefined(rules, &job, change, moment).await? {
             None => self.finished(job, moment).await,
             Some(next) => {
                 let due_at = later(moment.now, GRACE);
@@ -240,13 +250,14 @@ impl App {
             }
         };
         let job = changed.ok_or_else(|| not_found(&key))?;
-        let view = self.view_with_subscriptions(job, moment).await;
+        let view = self.view_with_subscriptions(job, Some(rules), moment).await;
         Ok(Some(Changed { view, created: false }))
     }
 
     /// The job as `change` would have it, checked and not stored yet; `None` if it is as it is.
     pub(super) async fn job_redefined(
         &self,
+        rules: &Rules,
         job: &Job,
         change: &Change,
         moment: Moment,
@@ -255,19 +266,19 @@ impl App {
         if job.deletion.is_some() {
             return Err(Error::Conflict(format!("job `{}` is being deleted", key.job)));
         }
-        let team = self.team(&job.team).await?;
+        // Also where nothing changes: what does not comply any more is told.
+        let known = &job.definition;
         let definition = match change {
-            Change::Replace(value) => self.read_named(&team, &key, value)?,
+            Change::Replace(value) => read_named(rules, &key, value, Some(known), moment)?,
             Change::Merge(patch) => {
-                let patched = job.definition.patched(patch, &self.deployment.of_team(&team));
-                kept_name(&key, patched.map_err(Error::Invalid)?)?
+                let patched = known.patched_with(patch, &rules.deployment, |definition| {
+                    rules.against(definition, Some(&key), Some(known), moment.now)
+                });
+                patched.map_err(Error::Invalid)?
             }
         };
         if definition == job.definition {
             return Ok(None);
-        }
-        if definition.schedule != job.definition.schedule {
-            check_starts(&definition, moment)?;
         }
         if let Some(cluster) = &definition.cluster
             && (definition.cluster != job.definition.cluster
@@ -292,21 +303,6 @@ impl App {
         Ok(Some(next))
     }
 
-    /// A whole definition of the job `key`; one that names no job is of this one.
-    pub(super) fn read_named(
-        &self,
-        team: &Team,
-        key: &JobKey,
-        value: &Value,
-    ) -> Result<JobDefinition> {
-        let mut value = value.clone();
-        if let Some(fields) = value.as_object_mut() {
-            fields.entry("name").or_insert_with(|| Value::from(key.job.as_str()));
-        }
-        let definition = JobDefinition::read(value, &self.deployment.of_team(team));
-        kept_name(key, definition.map_err(Error::Invalid)?)
-    }
-
     /// The job, of which nothing is to be changed; but what an earlier request began may still be
     /// unfinished.
     pub(super) async fn finished(&self, job: Job, moment: Moment) -> Option<Job> {
@@ -319,8 +315,9 @@ impl App {
 
     /// Errors: `NotFound`.
     pub async fn job_get(&self, key: &JobKey, moment: Moment) -> Result<JobView> {
+        let rules = self.rules(&key.team).await?;
         let job = self.existing(key).await?;
-        Ok(self.view_with_subscriptions(job, moment).await)
+        Ok(self.view_with_subscriptions(job, Some(&rules), moment).await)
     }
 
     /// The jobs of a team that are wanted, by name. Errors: `Invalid` for a cursor of another list.
@@ -337,21 +334,31 @@ impl App {
             |name: &str| JobName::parse(name).is_ok() && name.starts_with(filter.prefix());
         let after =
             wanted.cursor.map(|cursor| checked_cursor(&list, &cursor, in_list)).transpose()?;
-        let page = self.store.job_list(team, filter, after.as_deref(), wanted.limit).await?;
+        let rules = self.rules(team).await?;
+        let is_wanted = |job: &Job| {
+            let complies = || rules.forbidden(&job.definition).is_empty();
+            filter.compliant.is_none_or(|wanted| wanted == complies())
+        };
+        let page =
+            self.store.job_list_of(team, filter, after.as_deref(), wanted.limit, is_wanted).await?;
         Ok(ListedJobs {
-            items: page.items.into_iter().map(|job| view(job, moment)).collect(),
+            items: page.items.into_iter().map(|job| view(job, Some(&rules), moment)).collect(),
             next: page.last.map(|last| encode_cursor(&list, &last)),
         })
     }
 
     /// Switches the schedule on (`true`) or off. Errors: `NotFound`, `Conflict` while the job is
-    /// being deleted.
+    /// being deleted; `Invalid` if one that is off does not comply and is to be switched on.
     pub async fn job_set_enabled(
         &self,
         key: &JobKey,
         enabled: bool,
         moment: Moment,
     ) -> Result<JobView> {
+        let rules = self.rules(&key.team).await?;
+        if enabled {
+            check_resumable(&rules, &self.existing(key).await?)?;
+        }
         let due_at = later(moment.now, GRACE);
         let changed = changes(&json!({"enabled": !enabled}), &json!({"enabled": enabled}));
         let entry = self.entry(&key.team, Target::job(key), changed, moment);
@@ -365,7 +372,7 @@ impl App {
             }
         };
         let job = job.ok_or_else(|| not_found(key))?;
-        Ok(self.view_with_subscriptions(job, moment).await)
+        Ok(self.view_with_subscriptions(job, Some(&rules), moment).await)
     }
 
     /// Deletes the job, as far as there is time: `None` when it is gone, the job while it is
@@ -380,7 +387,11 @@ impl App {
         let entry = self.entry(&key.team, Target::job(key), Vec::new(), moment);
         let job =
             self.store.job_mark_deleted(key, deletion, moment.now, due_at, entry.as_ref()).await?;
-        Ok(self.reconcile_stored(job, moment).await.map(|job| view(job, moment)))
+        let Some(job) = self.reconcile_stored(job, moment).await else {
+            return Ok(None);
+        };
+        let rules = self.rules_if_any(&key.team).await?;
+        Ok(Some(view(job, rules.as_ref(), moment)))
     }
 
     /// Sends an event through the job's failure rule to its subscribers, and answers the event's
@@ -427,7 +438,12 @@ impl App {
         self.store.job_get(key).await?.ok_or_else(|| not_found(key))
     }
 
-    pub(super) async fn view_with_subscriptions(&self, job: Job, moment: Moment) -> JobView {
+    pub(super) async fn view_with_subscriptions(
+        &self,
+        job: Job,
+        rules: Option<&Rules>,
+        moment: Moment,
+    ) -> JobView {
         let asked = self.provisioner.subscriptions(&job, &self.deployment);
         let subscriptions = match timeout_at(moment.deadline + SUBSCRIPTIONS_TIME, asked).await {
             Ok(Ok(subscriptions)) => Some(subscriptions),
@@ -442,12 +458,48 @@ impl App {
                 None
             }
         };
-        JobView { subscriptions, ..view(job, moment) }
+        JobView { subscriptions, ..view(job, rules, moment) }
     }
 }
 
-pub(super) fn view(job: Job, moment: Moment) -> JobView {
-    JobView { next_starts: job.next_starts(moment.now, NEXT_STARTS), subscriptions: None, job }
+/// The job, for whose team these rules hold; a team that is gone has none.
+pub(super) fn view(job: Job, rules: Option<&Rules>, moment: Moment) -> JobView {
+    JobView {
+        next_starts: job.next_starts(moment.now, NEXT_STARTS),
+        subscriptions: None,
+        forbidden: rules.map(|rules| rules.forbidden(&job.definition)).unwrap_or_default(),
+        job,
+    }
+}
+
+/// A whole definition of the job `key`, which has `known` now; one that names no job is of this one.
+pub(super) fn read_named(
+    rules: &Rules,
+    key: &JobKey,
+    value: &Value,
+    known: Option<&JobDefinition>,
+    moment: Moment,
+) -> Result<JobDefinition> {
+    let mut value = value.clone();
+    if let Some(fields) = value.as_object_mut() {
+        fields.entry("name").or_insert_with(|| Value::from(key.job.as_str()));
+    }
+    let read = JobDefinition::read_with(value, &rules.deployment, |definition| {
+        rules.against(definition, Some(key), known, moment.now)
+    });
+    read.map_err(Error::Invalid)
+}
+
+/// A job that is off may be switched on if it complies. One that is on stays so, and one that is being
+/// deleted is refused for that.
+///
+/// Errors: `Invalid`, with pointers into the job's definition.
+pub(super) fn check_resumable(rules: &Rules, job: &Job) -> Result<()> {
+    if job.definition.enabled || job.deletion.is_some() {
+        return Ok(());
+    }
+    let forbidden = rules.forbidden(&job.definition);
+    if forbidden.is_empty() { Ok(()) } else { Err(Error::Invalid(forbidden)) }
 }
 
 /// Names the list of a filter in its cursors. What is wanted of tags can be long, and a cursor comes
@@ -456,20 +508,6 @@ pub(super) fn digest(filter: &impl Serialize) -> Result<String> {
     let text = serde_json::to_string(filter)
         .map_err(|error| Error::Internal(format!("a filter can't be written: {error}")))?;
     Ok(hex_sha256(text.as_bytes())[..16].to_owned())
-}
-
-/// A schedule that never starts anything is a mistake that nothing else would tell.
-///
-/// Errors: `Invalid` at `/schedule`.
-fn check_starts(definition: &JobDefinition, moment: Moment) -> Result<()> {
-    if !definition.schedule.next_starts(moment.now, moment.now, 1).is_empty() {
-        return Ok(());
-    }
-    Err(Error::Invalid(vec![Violation::new(
-        "/schedule",
-        ViolationCode::Range,
-        "never starts: no date from now on is meant by it",
-    )]))
 }
 
 /// Errors: `StaleVersion`.
@@ -493,18 +531,6 @@ pub(super) fn check(precondition: &Precondition, job: Option<&Job>, key: &JobKey
             )))
         }
     }
-}
-
-/// Errors: `Invalid` at `/name` for a definition of another job.
-fn kept_name(key: &JobKey, definition: JobDefinition) -> Result<JobDefinition> {
-    if definition.name == key.job {
-        return Ok(definition);
-    }
-    Err(Error::Invalid(vec![Violation::new(
-        "/name",
-        ViolationCode::NotAllowed,
-        format!("a job keeps its name: `{}`", key.job),
-    )]))
 }
 
 pub(super) fn not_found(key: &JobKey) -> Error {

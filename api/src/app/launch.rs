@@ -18,6 +18,7 @@ use crate::domain::job::{Job, Phase, ResourceKind, read_stop_reason};
 use crate::domain::overrides::Overrides;
 use crate::domain::run::{Launch, Run, RunRequest, RunStatus, StopRequest, Trigger};
 use crate::domain::task::{TaskSnapshot, started_by_request};
+use crate::domain::team::Guardrails;
 use crate::error::{AwsFault, Error, FaultKind, Result};
 use crate::fleet::Order;
 use crate::provision::names::Names;
@@ -108,8 +109,7 @@ impl App {
         request: Option<&KeyedRequest>,
         moment: Moment,
     ) -> Result<Option<RunView>> {
-        let job = self.existing(key).await?;
-        let overrides = job.definition.read_overrides(overrides).map_err(Error::Invalid)?;
+        let (job, overrides) = self.job_to_run(key, overrides).await?;
         let run = self.run_of(&job, overrides, moment)?;
         let record = request.map(|request| {
             let record = request.record(key.job.clone(), Made::Run(run.id.clone()), moment);
@@ -144,6 +144,27 @@ impl App {
         // From here on there is a run, whatever comes.
         let run = self.set_about(key, run, moment).await;
         Ok(Some(self.run_view(key, run)))
+    }
+
+    /// The job, and what a run of it is to have in place of its definition's. That the job complies is not
+    /// asked: it runs as on its schedule.
+    ///
+    /// Errors: `NotFound`; `Invalid`.
+    pub(super) async fn job_to_run(
+        &self,
+        key: &JobKey,
+        overrides: Value,
+    ) -> Result<(Job, Overrides)> {
+        let job = self.existing(key).await?;
+        // Of what can be overridden, guardrails are about the size alone.
+        let has_size = ["cpu", "memory"].into_iter().any(|key| overrides.get(key).is_some());
+        let guardrails = if has_size {
+            self.team(&key.team).await?.definition.guardrails
+        } else {
+            Guardrails::default()
+        };
+        let overrides = job.definition.read_overrides(overrides, &guardrails, &self.deployment);
+        Ok((job, overrides.map_err(Error::Invalid)?))
     }
 
     /// Errors: `Conflict`.

@@ -1,6 +1,7 @@
 //! The use cases: what a request, an event or the clock makes happen.
 
 mod audit;
+mod compliance;
 mod dry_run;
 mod idempotency;
 mod ingest;
@@ -24,6 +25,7 @@ use crate::provision::Provisioner;
 use crate::store::Store;
 
 pub use audit::{AuditWanted, ListedEntries};
+pub use compliance::NotComplying;
 pub use dry_run::Foreseen;
 pub use idempotency::{Answered, KeyedRequest};
 pub use ingest::Ingested;

@@ -1,5 +1,9 @@
 //! A team: who owns jobs, what its jobs get by default, and what they may not go beyond.
 
+mod check;
+mod images;
+mod read;
+
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
@@ -70,7 +74,7 @@ pub struct TeamDefaults {
 /// What a team's jobs may name and how large they may be. They narrow what the deployment allows, and
 /// never widen it.
 ///
-/// In patterns `*` stands for any characters. Where a list can be left out, `None` narrows nothing; an
+/// In patterns `*` stands for any characters; how images are compared stands in [`images`]. Where a list can be left out, `None` narrows nothing; an
 /// empty list lets nothing be named. What the deployment or the team gives by default complies always.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]

@@ -105,6 +105,8 @@ pub(super) async fn create(
         ("enabled" = Option<bool>, Query, description = "Only jobs whose schedule is on, or off"),
         ("last_outcome" = Option<Outcome>, Query,
          description = "Only jobs of which the newest run that has ended ended so"),
+        ("compliant" = Option<bool>, Query,
+         description = "Only jobs that keep to the team's guardrails, or that do not: `status.compliance`"),
         ("tag" = Option<Vec<String>>, Query, max_items = 5,
          description = "Only jobs with this tag: `key` for any value, or `key,value`. Repeated, for \
                         jobs with all of them"),
@@ -133,6 +135,7 @@ pub(super) async fn list(
                 run::RunStatus::as_str,
             ),
             tags: wanted_tags(&mut params),
+            compliant: params.either("compliant"),
         },
     };
     params.finish()?;
@@ -340,7 +343,8 @@ pub(super) async fn pause(
 
 /// Resume a job
 ///
-/// Switches its schedule on again. Starts that were missed are not made up for.
+/// Switches its schedule on again. Starts that were missed are not made up for. A job that does not comply
+/// with the team's guardrails stays off.
 #[utoipa::path(
     post,
     path = "/teams/{team}/jobs/{job}/resume",
@@ -353,6 +357,9 @@ pub(super) async fn pause(
         (status = 409, description = "The job is being deleted, or others keep changing it", body = Problem,
          content_type = "application/problem+json",
          headers(("Retry-After" = Option<u32>, description = "Seconds, where the same again may succeed"))),
+        (status = 422, description = "The job does not comply with the team's guardrails; the pointers of \
+                                      `errors` are those of its fields",
+         body = Problem, content_type = "application/problem+json"),
         CommonProblems,
     ),
 )]

@@ -207,6 +207,18 @@ impl Store {
         after: Option<&str>,
         limit: usize,
     ) -> Result<Page<Job>> {
+        self.job_list_of(team, filter, after, limit, |_| true).await
+    }
+
+    /// As [`Store::job_list`], of the jobs of which `is_wanted` holds: what the table can't tell of them.
+    pub async fn job_list_of(
+        &self,
+        team: &TeamName,
+        filter: &JobFilter,
+        after: Option<&str>,
+        limit: usize,
+        is_wanted: impl Fn(&Job) -> bool + Send,
+    ) -> Result<Page<Job>> {
         // Without a filter one page of the table is a page of the list.
         let pages = if filter.is_of_names_only() { 1 } else { PAGES_MAX };
         let mut items: Vec<Job> = Vec::new();
@@ -216,12 +228,17 @@ impl Store {
             let page = self.job_page(team, filter, last.as_deref(), limit + 1).await?;
             last = page.last;
             for item in page.items {
-                bytes += size_of(&item);
+                let size = size_of(&item);
+                let job: Job = from_item(item)?;
+                if !is_wanted(&job) {
+                    continue;
+                }
+                bytes += size;
                 if items.len() == limit || (bytes > PAGE_BYTES && !items.is_empty()) {
                     let last = items.last().map(|job| job.definition.name.to_string());
                     return Ok(Page { items, last });
                 }
-                items.push(from_item(item)?);
+                items.push(job);
             }
             if last.is_none() || items.len() == limit {
                 break;

@@ -57,6 +57,8 @@ pub(crate) fn deployment() -> Deployment {
             security_groups: vec!["sg-0a".to_owned()],
             assign_public_ip: true,
         },
+        default_cluster: None,
+        default_subscribers: Vec::new(),
         boundary_arn: format!("arn:aws:iam::{ACCOUNT}:policy/boundary"),
         dead_letter_queue_arn: arn("sqs", "schedule-dead-letters"),
         start_queue_arn: arn("sqs", "starts"),
@@ -65,6 +67,7 @@ pub(crate) fn deployment() -> Deployment {
             arn("secretsmanager", "secret:app/*"),
             arn("ssm", "parameter/app/*"),
         ],
+        allow_secret_environment: false,
         history_days: 400,
         audit_days: 400,
     }

@@ -6,7 +6,7 @@ use super::definition::{Image, MANAGED_BY_TAG, MANAGED_TAG_PREFIX};
 use crate::domain::deployment::Deployment;
 use crate::domain::fields::Fields;
 use crate::domain::task::SCHEDULED_TIME;
-use crate::domain::violation::ViolationCode::{Duplicate, Format, NotAllowed, Range};
+use crate::domain::violation::ViolationCode::{Duplicate, Forbidden, Format, NotAllowed, Range};
 use crate::domain::violation::pointer_token;
 
 /// CloudWatch Logs API Reference, PutRetentionPolicy, `retentionInDays`.
@@ -35,7 +35,7 @@ pub(super) const SECURITY_GROUPS_MAX: usize = 5;
 /// Each one is a call when the job is made: this many fit well into one request.
 pub(super) const SUBSCRIBERS_MAX: usize = 20;
 /// GiB. Amazon ECS API Reference, EphemeralStorage, `sizeInGiB`; 20 are there anyway.
-pub(super) const EPHEMERAL_STORAGE_GIB: (u32, u32) = (21, 200);
+pub(in crate::domain) const EPHEMERAL_STORAGE_GIB: (u32, u32) = (21, 200);
 
 /// The value, or a violation at `key` with what the error says.
 pub(super) fn checked<T>(
@@ -52,7 +52,13 @@ pub(super) fn checked<T>(
     }
 }
 
-pub(super) fn check_text(fields: &mut Fields<'_>, key: &str, text: &str, min: usize, max: usize) {
+pub(in crate::domain) fn check_text(
+    fields: &mut Fields<'_>,
+    key: &str,
+    text: &str,
+    min: usize,
+    max: usize,
+) {
     let length = text.chars().count();
     if !(min..=max).contains(&length) {
         fields.violation_at(
@@ -84,9 +90,34 @@ pub(super) fn check_form(
     }
 }
 
-pub(super) fn is_cluster_name(text: &str) -> bool {
+fn is_cluster_name(text: &str) -> bool {
     text.bytes().all(|one| one.is_ascii_alphanumeric() || matches!(one, b'-' | b'_'))
 }
+
+/// The name of an existing cluster, and none of those that Cronplane makes.
+pub(in crate::domain) fn check_cluster(
+    fields: &mut Fields<'_>,
+    key: &str,
+    cluster: &str,
+    deployment: &Deployment,
+) {
+    check_form(
+        fields,
+        key,
+        cluster,
+        255,
+        is_cluster_name,
+        "letters, digits, hyphens and underscores: the name of a cluster, not its ARN",
+    );
+    // The cluster of another job is another team's, or goes when that job goes.
+    if deployment.is_own_cluster(cluster) {
+        fields.violation_at(key, Forbidden, OWN_CLUSTER);
+    }
+}
+
+/// What is wrong with the name of a cluster that Cronplane made.
+pub(in crate::domain) const OWN_CLUSTER: &str =
+    "is one that Cronplane makes for a single job: name a cluster of your own";
 
 pub(super) fn check_image(fields: &mut Fields<'_>, image: &Image) {
     match image {
@@ -161,7 +192,7 @@ pub(super) fn check_role(fields: &mut Fields<'_>, key: &str, role: &str, deploym
     } else if !deployment.may_pass(role) {
         fields.violation_at(
             key,
-            NotAllowed,
+            Forbidden,
             "this deployment may not pass that role: its administrator has to add it to the \
              stack's parameter PassableRoles",
         );
@@ -182,13 +213,18 @@ fn is_of_tags(one: char) -> bool {
     one.is_alphanumeric() || " +-=._:/@".contains(one)
 }
 
-pub(super) fn check_tags(fields: &mut Fields<'_>, tags: &BTreeMap<String, String>) {
+/// The tags that stand at `at`.
+pub(in crate::domain) fn check_tags(
+    fields: &mut Fields<'_>,
+    at: &str,
+    tags: &BTreeMap<String, String>,
+) {
     if tags.len() > TAGS_MAX {
-        fields.violation_at("tags", Range, format!("at most {TAGS_MAX} tags, not {}", tags.len()));
+        fields.violation_at(at, Range, format!("at most {TAGS_MAX} tags, not {}", tags.len()));
     }
     let mut seen = BTreeSet::new();
     for (tag, value) in tags {
-        let key = format!("tags/{}", pointer_token(tag));
+        let key = format!("{at}/{}", pointer_token(tag));
         let lower = tag.to_lowercase();
         if lower.starts_with("aws:")
             || lower.starts_with(MANAGED_TAG_PREFIX)

@@ -40,7 +40,8 @@ pub struct Efs {
     pub iam_authorization: bool,
 }
 
-pub(super) fn read_volumes(fields: &mut Fields<'_>) -> Vec<Volume> {
+/// `None` for one that could not be read, so that the others keep their indices.
+pub(super) fn read_volumes(fields: &mut Fields<'_>) -> Vec<Option<Volume>> {
     let volumes: Vec<Option<Volume>> = fields.objects("volumes", read_volume).unwrap_or_default();
     if volumes.len() > VOLUMES_MAX {
         let detail = format!("at most {VOLUMES_MAX} volumes, not {}", volumes.len());
@@ -60,7 +61,7 @@ pub(super) fn read_volumes(fields: &mut Fields<'_>) -> Vec<Volume> {
             fields.violation_at(&format!("volumes/{index}/mount_path"), Duplicate, detail);
         }
     }
-    volumes.into_iter().flatten().collect()
+    volumes
 }
 
 fn read_volume(volume: &mut Fields<'_>) -> Option<Volume> {

@@ -196,7 +196,7 @@ fn read_settings(fields: &mut Fields<'_>, deployment: &Deployment) -> ContainerS
 }
 
 /// A whole number from `min` to `max`.
-pub(in crate::domain::job) fn read_in(
+pub(in crate::domain) fn read_in(
     fields: &mut Fields<'_>,
     key: &'static str,
     (min, max): (u32, u32),
