@@ -63,11 +63,7 @@ impl Access {
 
     /// The role in `team`; `None` for somebody who has nothing to do with it.
     pub fn role_in(&self, team: &TeamName) -> Option<Role> {
-        if self.administrator {
-            Some(Role::Administrator)
-        } else {
-            self.teams.get(team).copied()
-        }
+        if self.administrator { Some(Role::Administrator) } else { self.teams.get(team).copied() }
     }
 }
 
