@@ -16,6 +16,7 @@ mod failure_rule;
 mod fallback;
 mod history;
 mod http;
+mod identity;
 mod launch;
 mod layering;
 mod openapi;

@@ -89,7 +89,8 @@ impl Provider {
     /// What is at `url`: by https, or by http where the provider and `url` are on this machine.
     async fn get(&self, url: &str) -> Result<Vec<u8>> {
         let fault = |what: String| Error::Unavailable(format!("{url}: {what}"));
-        if !is_https(url) && !(is_loopback(url) && is_loopback(&self.issuer)) {
+        let on_this_machine = is_loopback(url) && is_loopback(&self.issuer);
+        if !is_https(url) && !on_this_machine {
             return Err(fault("not a URL of https".to_owned()));
         }
         let mut request = HttpRequest::get(url).map_err(|error| fault(error.to_string()))?;
