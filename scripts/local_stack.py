@@ -91,9 +91,11 @@ class Process:
 
 
 class Stack:
-    """One local cloud and the one stack in it."""
+    """One local cloud and the one stack in it, deployed with these parameters besides its own."""
 
-    def __init__(self, state: pathlib.Path, cloud_port: int, port: int, inbox_port: int, name: str = "cronplane"):
+    def __init__(self, state: pathlib.Path, cloud_port: int, port: int, inbox_port: int, name: str = "cronplane",
+                 parameters: dict[str, str] | None = None):
+        self.parameters = parameters or {}
         self.state, self.cloud_port, self.port, self.inbox_port, self.name = (
             state.resolve(), cloud_port, port, inbox_port, name)
         self.url = f"http://127.0.0.1:{port}"
@@ -164,6 +166,7 @@ class Stack:
                     "PassableRoles": f"arn:aws:iam::{ACCOUNT}:role/*",
                     "ReadableSecrets": f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:*,"
                                        f"arn:aws:ssm:{REGION}:{ACCOUNT}:parameter/*",
+                    **self.parameters,
                 }.items()],
         }
         try:

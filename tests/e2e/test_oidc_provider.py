@@ -10,7 +10,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
-from oidc_provider import Provider, decode, parts
+from oidc_provider import Provider, decode, forge, new_key, parts, signer
 
 AUDIENCE = "https://cronplane.example.com"
 CLIENTS = {"deployer": {"cronplane": ["platform:editor"], "email": "deployer@example.com"}, "stranger": {}}
@@ -83,3 +83,12 @@ def test_a_provider_that_is_stopped_answers_nobody_and_comes_back_the_same(provi
     assert not provider.answers()
     provider.start()
     assert [key["kid"] for key in provider.public_keys()] == [kid]
+
+
+def test_a_forged_token_is_signed_with_the_key_that_is_named():
+    key, header = new_key("RS256"), {"alg": "RS256"}
+    token = forge(header, {"sub": "x"}, signer(key))
+    assert parts(token)[:2] == (header, {"sub": "x"})
+    verify(token, key)
+    with pytest.raises(InvalidSignature):
+        verify(token, new_key("RS256"))
