@@ -32,6 +32,9 @@ pub fn https_connector() -> SharedHttpConnector {
     SharedHttpConnector::new(
         Connector::builder()
             .connector_settings(settings.build())
+            // A connection that was kept would be dead after a function was frozen in between, and
+            // nobody tells it.
+            .pool_max_idle_per_host(0)
             .tls_provider(Tls::Rustls(CryptoMode::AwsLc))
             .build(),
     )

@@ -25,6 +25,9 @@ async fn keys_are_fetched_once_and_again_after_ten_minutes() {
         is_in(oidc.verify(&token, at(second)).await);
         assert_eq!(idp.fetches(), fetches, "at {second}");
     }
+    // A function can be frozen for long in between, and a connection that was kept be dead.
+    let connections = idp.behaviour.lock().unwrap().connections;
+    assert_eq!(connections, idp.requests(), "no connection is used again");
     let clone = oidc.clone();
     is_in(clone.verify(&token, at(1201)).await);
     assert_eq!(idp.fetches(), 3, "clones share what they know");

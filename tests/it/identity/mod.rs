@@ -18,6 +18,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::Response;
+use axum::serve::ListenerExt as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use cronplane::domain::access::{Access, Principal, PrincipalKind, Role};
@@ -138,6 +139,7 @@ struct Behaviour {
     fetches: usize,
     /// All requests.
     requests: usize,
+    connections: usize,
 }
 
 /// A provider; it ends with the test.
@@ -155,6 +157,8 @@ impl Idp {
         let issuer = format!("http://{}", listener.local_addr().unwrap());
         let idp = Idp { issuer, behaviour: Arc::default() };
         idp.has(keys);
+        let behaviour = idp.behaviour.clone();
+        let listener = listener.tap_io(move |_| behaviour.lock().unwrap().connections += 1);
         let router = Router::new().fallback(answer).with_state(idp.clone());
         tokio::spawn(async move { axum::serve(listener, router).await });
         idp
