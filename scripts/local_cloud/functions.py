@@ -6,6 +6,7 @@ invocations, the answer's limit of 6 MB, and what the function's role may do.
 
 from ministack.services import lambda_svc
 
+from . import recording
 from .mending import mend
 
 
@@ -15,4 +16,5 @@ def no_empty_session_token(original, config, code_dir, port):
     environment = original(config, code_dir, port)
     if not environment.get("AWS_SESSION_TOKEN"):
         environment.pop("AWS_SESSION_TOKEN", None)
+    recording.name_caller(environment, config["FunctionName"])
     return environment
