@@ -88,7 +88,7 @@ class Statement:
     def allows(self) -> bool:
         return self.content["Effect"] == "Allow"
 
-    def list(self, element: str) -> list:
+    def all(self, element: str) -> list:
         return _list(self.content[element]) if element in self.content else []
 
     def misses(self, request: Request) -> list[str]:
@@ -108,9 +108,9 @@ class Statement:
 
     def _names(self, element: str, matches) -> bool:
         if f"Not{element}" in self.content:
-            return not any(map(matches, self.list(f"Not{element}")))
+            return not any(map(matches, self.all(f"Not{element}")))
         # A trust policy has no resource: it is that of its role.
-        return any(map(matches, self.list(element))) or (element == "Resource" and element not in self.content)
+        return any(map(matches, self.all(element))) or (element == "Resource" and element not in self.content)
 
 
 def _is_principal(wanted, service: str | None) -> bool:
