@@ -9,13 +9,15 @@ The local cloud asks nobody for permission. iam.py decides as AWS does, aws_requ
 """
 
 import dataclasses
+import datetime
 import json
 
 import aws_requests
 import pytest
 from aws_requests import Call, World, assumes, of_function, requests_of
 from conftest import ACCOUNT, REGION, ROOT, STACK
-from iam import Request, Statement, Template, admits, decide, statements
+from iam import Request, Statement, Template, admits, decide, like, statements
+from product import ended, enabled_rules, get, job_path, post, run_now, until
 
 # The role of each function.
 FUNCTIONS = {"http": "HttpRole", "events": "EventsRole", "sweep": "SweepRole"}
@@ -529,8 +531,6 @@ SENSITIVE = ("iam:*", "sts:*", "kms:*", "secretsmanager:*", "ssm:*", "lambda:*",
 
 
 def test_a_sensitive_action_has_a_condition_or_a_reason():
-    from iam import like
-
     identities = [*(one for policies in POLICIES.values() for one in policies), *BOUNDARY]
     bare = {
         (one.content["Sid"], action) for one in identities if "Condition" not in one.content
@@ -568,9 +568,83 @@ def test_policies_have_room_under_the_longest_names():
 # ================================================================ what was really called
 
 # Granted, and called by nothing that the end-to-end tests do. (Statement, action): why.
+IN_A_RACE = "a run that is stopped in the moment in which `events` starts its task; tests/it has it"
 UNUSED = {
-    ("ProvisionPolicy/OwnRules", "events:DisableRule"): "of a paused job whose reconcile is hindered; nothing here hinders one",
+    ("EventsRole/StopTasksInOwnClusters", "ecs:StopTask"): IN_A_RACE,
+    ("EventsRole/StopOwnTasks", "ecs:StopTask"): IN_A_RACE,
 }
+
+# Some permissions are for what goes wrong, to which no other test leads.
+TEAM = "bounds"
+DAILY = "cron(0 0 1 1 ? *)"
+TOLD = {"subscribers": [{"protocol": "email", "endpoint": "ops@example.com"}]}
+
+
+def without_providers(stack, job: str) -> str:
+    """Takes the capacity providers from a job's cluster: ECS refuses a start that names one."""
+    cluster = f"{STACK}_{TEAM}_{job}"
+    stack.aws("ecs").put_cluster_capacity_providers(
+        cluster=cluster, capacityProviders=[], defaultCapacityProviderStrategy=[])
+    return cluster
+
+
+@pytest.fixture(scope="module")
+def given_up(stack) -> dict:
+    """A run that waits for capacity, and will be refused when the sweeper tries it again."""
+    post(stack, {"name": "given-up", "image": "busybox:1", "schedule": DAILY, "capacity": "spot",
+                 "task_role": arn("iam", "role/jobs/report"), "notifications": TOLD}, TEAM)
+    no_spot = stack.state / "no-spot"
+    no_spot.touch()
+    try:
+        run = run_now(stack, "given-up", team=TEAM)
+    finally:
+        no_spot.unlink()
+    without_providers(stack, "given-up")
+    assert run["status"] == "pending", run
+    return run
+
+
+def test_a_run_waits_for_the_sweeper(given_up):
+    """It ends while other tests go on; see `test_the_sweeper_gave_a_run_up`."""
+
+
+@pytest.mark.last
+def test_the_sweeper_gave_a_run_up(stack, given_up):
+    run = ended(stack, given_up, 180)
+    assert run["status"] == "failed_to_start" and "capacity provider" in run["stopped_reason"], run
+
+
+def test_a_start_that_is_refused_is_told_and_a_cluster_gets_its_providers_back(stack):
+    made = post(stack, {"name": "refused", "image": "busybox:1", "schedule": DAILY, "capacity": "spot_with_fallback",
+                        "tags": {"stage": "one"}, "notifications": TOLD}, TEAM)
+    cluster = without_providers(stack, "refused")
+    now = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    # As the schedule rule would.
+    stack.aws("sqs").send_message(QueueUrl=stack.output("StartQueueUrl"), MessageBody=json.dumps({
+        "team": TEAM, "job": "refused", "job_id": made["id"], "scheduled_time": now}))
+    path = job_path("refused", "/runs", TEAM)
+    until(lambda: [run["status"] for run in get(stack, path)["items"]] == ["failed_to_start"], 60, "the start is refused")
+
+    merge = {"Content-Type": "application/merge-patch+json"}
+    for change in ({"capacity": "on_demand", "tags": {"stage": None}}, {"capacity": "spot"}):
+        status, _, job = stack.call("PATCH", job_path("refused", team=TEAM), change, headers=merge)
+        assert (status, job["status"]["phase"]) == (200, "ready"), job
+    (found,) = stack.aws("ecs").describe_clusters(clusters=[cluster], include=["TAGS"])["clusters"]
+    assert set(found["capacityProviders"]) == {"FARGATE", "FARGATE_SPOT"}
+    assert "stage" not in {tag["key"] for tag in found["tags"]}
+
+
+def test_a_job_that_is_hindered_is_paused_all_the_same(stack):
+    made = post(stack, {"name": "held-back", "image": "busybox:1", "schedule": DAILY}, TEAM)
+    rule = f"{STACK}_{TEAM}_held-back"
+    assert rule in enabled_rules(stack)
+    # Without our tag the topic is somebody else's.
+    stack.aws("sns").untag_resource(ResourceArn=made["status"]["topic_arn"], TagKeys=["managed-by"])
+    merge = {"Content-Type": "application/merge-patch+json"}
+    status, _, job = stack.call("PATCH", job_path("held-back", team=TEAM), {
+        "enabled": False, "tags": {"stage": "two"}}, headers=merge)
+    assert (status, job["status"]["phase"]) == (200, "failed"), job
+    assert rule not in enabled_rules(stack)
 
 
 @dataclasses.dataclass
