@@ -1,7 +1,7 @@
 """Lambda: a function's process starts with what AWS gives it.
 
 Not modelled, and so not tested here: the two retries of an asynchronous invocation, the freeze between
-invocations, the answer's limit of 6 MB, and what the function's role may do.
+invocations, the answer's limit of 6 MB, and what the function's role may do (tests/e2e/test_permissions.py holds that against what it does here).
 """
 
 from ministack.services import lambda_svc

@@ -40,7 +40,8 @@ class World:
         return f"arn:{self.partition}:{service}:{region}:{self.account}:{resource}"
 
     def cluster(self, reference: str | None) -> str:
-        return reference if (reference or "").startswith("arn:") else self.arn("ecs", f"cluster/{reference or 'default'}")
+        reference = reference or "default"
+        return reference if reference.startswith("arn:") else self.arn("ecs", f"cluster/{reference}")
 
     def task(self, reference: str, cluster: str | None) -> str:
         name = self.cluster(cluster).split(":cluster/", 1)[1]
@@ -165,10 +166,11 @@ def _item(call, world):
     return [_of_table(call.operation.partition(":")[2], call.parameters, world)]
 
 
-@implied_by("dynamodb:TransactWriteItems")
+@implied_by("dynamodb:TransactWriteItems", "dynamodb:TransactGetItems")
 def _transaction(call, world):
     """A transaction is allowed by what it is made of (DynamoDB Developer Guide, "Using IAM with transactions")."""
-    actions = {"Put": "PutItem", "Update": "UpdateItem", "Delete": "DeleteItem", "ConditionCheck": "ConditionCheckItem"}
+    actions = {"Get": "GetItem", "Put": "PutItem", "Update": "UpdateItem", "Delete": "DeleteItem",
+               "ConditionCheck": "ConditionCheckItem"}
     return [
         _of_table(actions[kind], part, world)
         for item in call.parameters["TransactItems"] for kind, part in item.items()]

@@ -275,6 +275,7 @@ def test_a_start_implies_that_its_roles_are_passed_and_its_task_is_tagged():
         {"Put": {"TableName": "t"}}, {"Update": {"TableName": "t"}}, {"Delete": {"TableName": "t"}},
         {"ConditionCheck": {"TableName": "t"}}]},
      {"dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem", "dynamodb:ConditionCheckItem"}),
+    ("dynamodb:TransactGetItems", {"TransactItems": [{"Get": {"TableName": "t"}}]}, {"dynamodb:GetItem"}),
     ("dynamodb:BatchGetItem", {"RequestItems": {"t": None}}, {"dynamodb:BatchGetItem"}),
 ])
 def test_a_call_implies_others(operation, parameters, actions):

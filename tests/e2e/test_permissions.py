@@ -16,7 +16,7 @@ import aws_requests
 import pytest
 from aws_requests import Call, World, assumes, of_function, requests_of
 from conftest import ACCOUNT, REGION, ROOT, STACK
-from iam import Request, Statement, Template, admits, decide, like, statements
+from iam import Request, Statement, Template, admits, arn_like, decide, holds, like, statements
 from product import ended, enabled_rules, get, job_path, post, run_now, until
 
 # The role of each function.
@@ -130,7 +130,8 @@ def near(by: set, action: str, resource: str, context: dict | None = None) -> Ne
 ATTEMPTS = [
     # Roles.
     near(PROVISIONING, "iam:CreateRole", own_role(), BOUNDED).contexts("iam:PermissionsBoundary", *OTHER_BOUNDARIES)
-    .resources(*FOREIGN_ROLES).actions("iam:CreateUser", "iam:CreateAccessKey", "iam:CreatePolicy", "iam:CreateInstanceProfile"),
+    .resources(*FOREIGN_ROLES)
+    .actions("iam:CreateUser", "iam:CreateAccessKey", "iam:CreatePolicy", "iam:CreateInstanceProfile"),
     near(PROVISIONING, "iam:PutRolePolicy", own_role(), BOUNDED).contexts("iam:PermissionsBoundary", *OTHER_BOUNDARIES)
     .resources(*FOREIGN_ROLES).actions("iam:AttachRolePolicy", "iam:DetachRolePolicy", "iam:PutUserPolicy"),
     near(PROVISIONING, "iam:PutRolePermissionsBoundary", own_role(), BOUNDED)
@@ -373,7 +374,6 @@ def neighbours(request: Request, sources) -> list[Request]:
     """All that is like a request that is let in, and is not."""
     source = request.values("aws:SourceArn")[0]
     others = [*sources, source.replace(f":{ACCOUNT}:", f":{STRANGER}:"), source.replace(REGION, "eu-west-1"), None]
-    # A policy that asks for the account as well is shown another one.
     return [
         *(request.but(context={"aws:SourceArn": other}) for other in others),
         *(request.but(service=other) for other in ("sns.amazonaws.com", "s3.amazonaws.com", "scheduler.amazonaws.com", None)
@@ -463,12 +463,15 @@ WILDCARDS = {
         ("RegistryToken", "Resource", "*"),
     },
     "its resource is a container instance, of which Fargate has none": {("ListTasks", "Resource", "*")},
-    "a job's image may lie in any repository, another account's too": {("PullImages", "Resource", "arn:aws:ecr:*:*:repository/*")},
+    "a job's image may lie in any repository, another account's too": {
+        ("PullImages", "Resource", "arn:aws:ecr:*:*:repository/*"),
+    },
     "which key a secret is encrypted with is not known; the condition holds it to the stores of secrets": {
         ("DecryptSecrets", "Resource", "kms:key/*"),
     },
     "the streams of the function's own log group, as CloudFormation tells its ARN": {
-        ("OwnLog", "Resource", f"logs:log-group:{STACK}-{name}LogGroup-1A2B3C4D5E6F:*") for name in ("Http", "Events", "Sweep")
+        ("OwnLog", "Resource", f"logs:log-group:{STACK}-{name}LogGroup-1A2B3C4D5E6F:*")
+        for name in ("Http", "Events", "Sweep")
     },
     "the stage of the API: it has one": {
         ("ApiInvokesHttpFunction", "ArnLike", f"execute-api:{STACK}-Api-1A2B3C4D5E6F/*/$default"),
@@ -485,8 +488,10 @@ def every_statement() -> list[Statement]:
 
 
 def shortened(text: str) -> str:
-    return text.replace("arn:aws:", "", 1).replace(f":{REGION}:{ACCOUNT}:", ":", 1).replace(f"::{ACCOUNT}:", ":", 1) \
-        if f":{ACCOUNT}:" in text else text
+    for here in (f":{REGION}:{ACCOUNT}:", f"::{ACCOUNT}:"):
+        if here in text:
+            return text.removeprefix("arn:aws:").replace(here, ":", 1)
+    return text
 
 
 def wildcards_of(one: Statement) -> set[tuple[str, str, str]]:
@@ -496,7 +501,8 @@ def wildcards_of(one: Statement) -> set[tuple[str, str, str]]:
         [principal] if isinstance(principal, str) else [str(value) for value in principal.values()])]
     for operator, keys in one.content.get("Condition", {}).items():
         if operator.endswith(("Like", "ArnEquals")):  # to others a `*` is a character as any
-            places += [(operator, text) for value in keys.values() for text in (value if isinstance(value, list) else [value])]
+            for value in keys.values():
+                places += [(operator, text) for text in (value if isinstance(value, list) else [value])]
     sid = one.content.get("Sid", "")
     return {(sid, element, shortened(text)) for element, text in places if "*" in text or "?" in text}
 
@@ -567,11 +573,11 @@ def test_policies_have_room_under_the_longest_names():
 
 # ================================================================ what was really called
 
-# Granted, and called by nothing that the end-to-end tests do. (Statement, action): why.
+# Granted, and needed by nothing that the end-to-end tests do, and why.
 IN_A_RACE = "a run that is stopped in the moment in which `events` starts its task; tests/it has it"
 UNUSED = {
-    ("EventsRole/StopTasksInOwnClusters", "ecs:StopTask"): IN_A_RACE,
-    ("EventsRole/StopOwnTasks", "ecs:StopTask"): IN_A_RACE,
+    ("EventsRole/StopTasksInOwnClusters", "Action", "ecs:StopTask"): IN_A_RACE,
+    ("EventsRole/StopOwnTasks", "Action", "ecs:StopTask"): IN_A_RACE,
 }
 
 # Some permissions are for what goes wrong, to which no other test leads.
@@ -588,7 +594,7 @@ def without_providers(stack, job: str) -> str:
     return cluster
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def given_up(stack) -> dict:
     """A run that waits for capacity, and will be refused when the sweeper tries it again."""
     post(stack, {"name": "given-up", "image": "busybox:1", "schedule": DAILY, "capacity": "spot",
@@ -600,12 +606,12 @@ def given_up(stack) -> dict:
     finally:
         no_spot.unlink()
     without_providers(stack, "given-up")
-    assert run["status"] == "pending", run
     return run
 
 
 def test_a_run_waits_for_the_sweeper(given_up):
     """It ends while other tests go on; see `test_the_sweeper_gave_a_run_up`."""
+    assert given_up["status"] == "pending", given_up
 
 
 @pytest.mark.last
@@ -618,11 +624,13 @@ def test_a_start_that_is_refused_is_told_and_a_cluster_gets_its_providers_back(s
     made = post(stack, {"name": "refused", "image": "busybox:1", "schedule": DAILY, "capacity": "spot_with_fallback",
                         "tags": {"stage": "one"}, "notifications": TOLD}, TEAM)
     cluster = without_providers(stack, "refused")
+    asked = ended(stack, run_now(stack, "refused", team=TEAM))
+    assert asked["status"] == "failed_to_start", asked
     now = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
     # As the schedule rule would.
     stack.aws("sqs").send_message(QueueUrl=stack.output("StartQueueUrl"), MessageBody=json.dumps({
         "team": TEAM, "job": "refused", "job_id": made["id"], "scheduled_time": now}))
-    path = job_path("refused", "/runs", TEAM)
+    path = job_path("refused", "/runs?trigger=schedule", TEAM)
     until(lambda: [run["status"] for run in get(stack, path)["items"]] == ["failed_to_start"], 60, "the start is refused")
 
     merge = {"Content-Type": "application/merge-patch+json"}
@@ -729,9 +737,33 @@ def test_a_function_may_do_what_it_did(seen):
     assert not denied, "\n".join(denied)
 
 
-def matching(request: Request, given: list[Statement]) -> set[tuple[str, str]]:
-    """The statements that allow a request, each with its action."""
-    return {(one.name, request.action) for one in given if one.allows and not one.misses(request)}
+def parts(one: Statement) -> set[tuple[str, str, str]]:
+    """What of a statement could be left out: each action, and where there are several, each resource and each value of
+    a condition."""
+    found = {(one.name, "Action", action) for action in one.all("Action")}
+    resources = one.all("Resource")
+    if len(resources) > 1:
+        found |= {(one.name, "Resource", pattern) for pattern in resources}
+    for operator, keys in one.content.get("Condition", {}).items():
+        for key, values in keys.items():
+            if isinstance(values, list) and len(values) > 1:
+                found |= {(one.name, f"{operator} {key}", value) for value in values}
+    return found
+
+
+def used_by(request: Request, given: list[Statement]) -> set[tuple[str, str, str]]:
+    """Of these, what the request needs."""
+
+    def needs(element: str, value: str) -> bool:
+        if element == "Action":
+            return value == request.action
+        if element == "Resource":
+            return arn_like(value, request.resource)
+        operator, key = element.split(" ")
+        return holds(operator, key, [value], request)
+
+    return {
+        part for one in given if one.allows and not one.misses(request) for part in parts(one) if needs(*part[1:])}
 
 
 @last
@@ -739,14 +771,13 @@ def test_nothing_is_granted_that_nothing_uses(seen, whole_run):
     policies = {function: seen.template.policies_of(role) for function, role in FUNCTIONS.items()}
     used = set()
     for function, request, _ in seen.of_functions():
-        used |= matching(request, policies[function])
+        used |= used_by(request, policies[function])
     for function, request in seen.of_lambda():
-        used |= matching(request, policies[function])
+        used |= used_by(request, policies[function])
     boundary = seen.template.managed("RoleBoundary")
     for _, request in of_jobs(seen):
-        used |= matching(request, boundary)
-    granted = {
-        (one.name, action) for given in (*policies.values(), boundary) for one in given for action in one.all("Action")}
+        used |= used_by(request, boundary)
+    granted = {part for given in (*policies.values(), boundary) for one in given for part in parts(one)}
     assert granted - used == set(UNUSED)
 
 
@@ -853,13 +884,13 @@ def test_a_jobs_role_is_taken_on_by_its_service_for_its_job_alone(seen, whole_ru
 def test_a_jobs_role_is_of_its_job_alone(seen, whole_run):
     """What one job's roles may do with another job of the stack."""
     boundary = seen.template.managed("RoleBoundary")
-    before: dict[str, list[Request]] = {"events": [], "execution": []}
     kinds = set()
     family = named("ecs", "task-definition/", rest="another_job:1")
     group = arn("logs", f"log-group:/cronplane/{STACK}/another/job:log-stream:run/main/0a1b")
     for role, request in of_jobs(seen):
         attempts = {
-            "ecs:RunTask": [request.but(resource=family), request.but(context={"ecs:cluster": arn("ecs", "cluster/another")})],
+            "ecs:RunTask": [request.but(resource=family),
+                            request.but(context={"ecs:cluster": arn("ecs", "cluster/another")})],
             "iam:PassRole": [request.but(resource=own_role("another_job_us-east-1_execution")),
                              request.but(resource=arn("iam", "role/another")),
                              request.but(context={"iam:PassedToService": "events.amazonaws.com"})],
@@ -878,7 +909,7 @@ def test_a_jobs_role_is_of_its_job_alone(seen, whole_run):
         kinds.add(request.action)
         for attempt in attempts:
             assert not decide(attempt, role.statements(), boundary).allowed, told(attempt)
-    assert {"ecs:RunTask", "logs:PutLogEvents", "secretsmanager:GetSecretValue"} <= kinds, before
+    assert {"ecs:RunTask", "logs:PutLogEvents", "secretsmanager:GetSecretValue"} <= kinds
 
 
 # ---- what AWS's services did in their own name
