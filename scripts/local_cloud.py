@@ -6,7 +6,8 @@ Until SIGTERM or SIGINT it serves AWS's APIs on --port (region us-east-1, accoun
 credentials test/test) and the deployed HTTP API on --api-port. It needs a Docker API socket
 (DOCKER_HOST, see scripts/container-runtime): tasks are real containers. Functions with the runtime
 `provided.al2023` are processes of this machine: the package's `bootstrap`, with AWS_ENDPOINT_URL
-pointing here; what they print is in their log group, `/aws/lambda/<function>`.
+pointing here; what they print is in their log group, `/aws/lambda/<function>`. With LOCAL_CLOUD_CALLS=<file>
+in the environment, what they ask of AWS is written down (scripts/local_cloud/recording.py).
 
 When it is ready `http://127.0.0.1:<port>/_ministack/health` answers, and <state>/local_cloud.ready
 holds the port; <state>/local_cloud.pid holds the process id. Both files go when it ends, and so do its
@@ -98,6 +99,7 @@ async def serve(arguments):
     from ministack.app import app
 
     from local_cloud.api import forwarder
+    from local_cloud.recording import recorded
 
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -113,7 +115,7 @@ async def serve(arguments):
 
     ready = arguments.state / "local_cloud.ready"
     servers = [
-        asyncio.create_task(hypercorn(app, config(arguments.port), shutdown_trigger=stop.wait)),
+        asyncio.create_task(hypercorn(recorded(app), config(arguments.port), shutdown_trigger=stop.wait)),
         asyncio.create_task(hypercorn(
             forwarder(arguments.port, arguments.api_name), config(arguments.api_port), shutdown_trigger=stop.wait)),
     ]

@@ -91,9 +91,11 @@ class Process:
 
 
 class Stack:
-    """One local cloud and the one stack in it."""
+    """One local cloud and the one stack in it, deployed with these parameters besides its own."""
 
-    def __init__(self, state: pathlib.Path, cloud_port: int, port: int, inbox_port: int, name: str = "cronplane"):
+    def __init__(self, state: pathlib.Path, cloud_port: int, port: int, inbox_port: int, name: str = "cronplane",
+                 parameters: dict[str, str] | None = None, records: bool = False):
+        self.parameters = parameters or {}
         self.state, self.cloud_port, self.port, self.inbox_port, self.name = (
             state.resolve(), cloud_port, port, inbox_port, name)
         self.url = f"http://127.0.0.1:{port}"
@@ -105,6 +107,8 @@ class Stack:
             "--port", str(cloud_port), "--api-port", str(port), "--api-name", name, "--state", str(self.state))
         self.inbox = Process(self.state, "sns_inbox.py", str(self.state), str(inbox_port))
         self.runtime_file = self.state / "runtime.json"
+        # What the functions ask of AWS; see scripts/local_cloud/recording.py.
+        self.calls = self.state / "calls.jsonl" if records else None
 
     # ---- up
 
@@ -128,9 +132,12 @@ class Stack:
         ready = self.state / "local_cloud.ready"
         ready.unlink(missing_ok=True)
         self.log.unlink(missing_ok=True)
+        if self.calls:
+            self.calls.unlink(missing_ok=True)
         say("starting the local cloud")
         self.cloud.start(self.log, {
-            **os.environ, "DOCKER_HOST": docker_host, "SSL_CERT_FILE": str(self.trusted_certificates())})
+            **os.environ, "DOCKER_HOST": docker_host, "SSL_CERT_FILE": str(self.trusted_certificates()),
+            **({"LOCAL_CLOUD_CALLS": str(self.calls)} if self.calls else {})})
         wait_until(lambda: ready.exists() or self.cloud.pid() is None, 60, pause=0.1)
         if not ready.exists():
             self.cloud.stop()
@@ -164,6 +171,7 @@ class Stack:
                     "PassableRoles": f"arn:aws:iam::{ACCOUNT}:role/*",
                     "ReadableSecrets": f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:*,"
                                        f"arn:aws:ssm:{REGION}:{ACCOUNT}:parameter/*",
+                    **self.parameters,
                 }.items()],
         }
         try:

@@ -41,6 +41,9 @@ pub enum Error {
     /// A resource with the name that is needed exists, and Cronplane did not make it.
     #[error("{0} exists and was not made by Cronplane for this job; it is left as it is")]
     NotOurs(String),
+    /// Something that is needed and is not AWS's did not answer as it should.
+    #[error("{0}")]
+    Unavailable(String),
     /// What should not happen.
     #[error("{0}")]
     Internal(String),
@@ -199,7 +202,7 @@ impl Error {
     /// Whether the same again, a little later, may succeed without anybody doing anything.
     pub fn retryable(&self) -> bool {
         match self {
-            Error::Busy(_) => true,
+            Error::Busy(_) | Error::Unavailable(_) => true,
             Error::Aws(fault) => match fault.kind {
                 FaultKind::Throttled | FaultKind::Transient | FaultKind::NoCapacity => true,
                 FaultKind::Denied | FaultKind::Rejected => false,

@@ -12,6 +12,7 @@ pub mod error;
 pub mod events;
 pub mod fleet;
 pub mod http;
+pub mod identity;
 pub mod provision;
 pub mod store;
 pub mod telemetry;

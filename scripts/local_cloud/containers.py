@@ -20,6 +20,7 @@ from ministack.core.concurrency import resource_lock
 from ministack.core.responses import get_region
 from ministack.services import ecs, efs, secretsmanager, ssm
 
+from . import recording
 from .mending import mend
 
 # The task, and its definition, whose containers this thread starts.
@@ -157,6 +158,7 @@ def _health_of_task(task):
 
 @mend(ecs, "_mark_task_activating")
 def secrets_are_there_before_any_container(original, task_arn, task):
+    recording.task_prepared(task, _starting.definition)
     for container in _starting.definition["containerDefinitions"]:
         ecs._resolve_container_secrets(container)
         ecs._resolve_repository_credentials(container)

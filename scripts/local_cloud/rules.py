@@ -17,6 +17,7 @@ from ministack.core.responses import error_response_json, get_account_id, get_re
 from ministack.services import ecs, lambda_svc, scheduler, sns, sqs
 from ministack.services import eventbridge as eb
 
+from . import recording
 from .mending import mend, set_value
 
 log = logging.getLogger("local_cloud.rules")
@@ -202,6 +203,7 @@ def targets_are_invoked_as_on_aws(original, target, event, rule, view=None):
         elif missing := _missing_resource(target.get("Arn", "")):
             raise InvocationFailed("NO_RESOURCE", missing)
         else:
+            recording.target_invoked(target, rule)
             original(target, event, rule, view)
     except InvocationFailed as failure:
         log.warning("%s did not reach %s: %s", rule.get("Name"), target.get("Arn"), failure.message)
@@ -288,7 +290,9 @@ _ERROR_CODES = {
 
 
 def _run_ecs_task(target, source, view, by_schedule):
-    status, _headers, body = ecs._run_task(_run_task_request(target, source, view, by_schedule))
+    request = _run_task_request(target, source, view, by_schedule)
+    recording.task_started_by_rule(target, source, request)
+    status, _headers, body = ecs._run_task(request)
     answer = json.loads(body)
     if status != 200:
         error = answer.get("__type", "ClientException").rsplit("#", 1)[-1]
@@ -305,6 +309,7 @@ def _send_to_dead_letter_queue(target, event, source, view, failure, by_schedule
     queue = sqs._queue_by_arn((target.get("DeadLetterConfig") or {}).get("Arn", ""))
     if queue is None:
         return
+    recording.target_invoked(target["DeadLetterConfig"], source)
     attributes = {
         "TARGET_ARN": target["Arn"],
         "ERROR_CODE": failure.code,

@@ -38,11 +38,21 @@ STACK = "e2e"
 
 
 def pytest_configure(config):
-    config.addinivalue_line("markers", "last: after all others: it looks back on them, or would wait for what goes on")
+    config.addinivalue_line("markers", "last(rank=1): after all others, of those that are last the lower rank first: "
+                            "it looks back on them, or would wait for what goes on")
+    config.deselected = []
 
 
 def pytest_collection_modifyitems(items):
-    items.sort(key=lambda item: item.get_closest_marker("last") is not None)
+    def rank(item):
+        marker = item.get_closest_marker("last")
+        return 0 if marker is None else marker.args[0] if marker.args else 1
+
+    items.sort(key=rank)
+
+
+def pytest_deselected(items):
+    items[0].config.deselected.extend(items)
 
 
 def free_port():
@@ -219,9 +229,10 @@ def cloud(docker_host, authority, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def stack():
-    """Cronplane as scripts/up brings it up, on ports of its own."""
+    """Cronplane as scripts/up brings it up, on ports of its own; what its functions ask of AWS is written down, for
+    test_permissions.py."""
     state = ROOT / ".local" / "e2e" / "product"
-    up = local_stack.Stack(state, free_port(), free_port(), free_port(), name=STACK)
+    up = local_stack.Stack(state, free_port(), free_port(), free_port(), name=STACK, records=True)
     try:
         up.up()
         yield up

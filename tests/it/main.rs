@@ -18,6 +18,7 @@ mod fallback;
 mod guardrails;
 mod history;
 mod http;
+mod identity;
 mod launch;
 mod layering;
 mod openapi;

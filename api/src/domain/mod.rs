@@ -11,6 +11,7 @@ pub mod fargate_size;
 pub mod fields;
 pub mod ids;
 pub mod job;
+pub mod oidc;
 pub mod overrides;
 pub mod recent_runs;
 pub mod run;

@@ -287,6 +287,18 @@ impl From<Error> for Problem {
                     )
                 }
             }
+            Error::Unavailable(_) => {
+                tracing::error!(%error, "the OIDC provider is not available");
+                Problem {
+                    retry_after: Some(30),
+                    ..Problem::new(
+                        StatusCode::SERVICE_UNAVAILABLE,
+                        ProblemCode::Unavailable,
+                        "the OIDC provider does not answer, so no token of it can be checked: try \
+                         again later",
+                    )
+                }
+            }
             Error::Aws(_) | Error::NotOurs(_) | Error::Internal(_) => {
                 tracing::error!(%error, "request failed");
                 Problem::internal()

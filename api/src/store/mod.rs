@@ -8,6 +8,7 @@
 //! | run | `RUNS#<team>#<job>` | the run's id |
 //! | idempotency key | `IDEM#<team>` | its SHA-256 |
 //! | audit entry | `AUDIT#<team>` | its id |
+//! | keys of the OIDC provider | `OIDC` | SHA-256 of the issuer |
 //!
 //! Names hold no `#`. The sparse index `due` has an entry for each job that a reconcile must come
 //! back to and each run whose end has not been seen, keyed by a shard and the time (epoch seconds)
@@ -18,6 +19,7 @@ mod cursor;
 mod due;
 mod idempotency;
 mod jobs;
+mod keys;
 mod launches;
 mod runs;
 mod teams;
