@@ -13,6 +13,7 @@ mod runs;
 mod scheduled;
 mod sweep;
 mod teams;
+mod tokens;
 
 use std::time::Duration;
 
@@ -36,6 +37,8 @@ pub use launch::Stop;
 pub use runs::{ListedRuns, LogsWanted, RunView, RunsWanted};
 pub use scheduled::ScheduledStart;
 pub use sweep::Swept;
+pub use teams::{ChangedTeam, ListedTeams};
+pub use tokens::{ListedTokens, Recognised};
 
 /// Everything that the use cases work with.
 #[derive(Clone, Debug)]

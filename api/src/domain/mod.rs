@@ -18,4 +18,5 @@ pub mod run;
 pub mod schedule;
 pub mod task;
 pub mod team;
+pub mod token;
 pub mod violation;

@@ -1,14 +1,34 @@
-//! Who may use the API: for now, whoever has the administrator's token.
+//! Who asks, and whether they may.
 
-use axum::extract::{Request, State};
-use axum::http::header;
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use axum::extract::{FromRequestParts, MatchedPath, Request, State};
+use axum::http::request::Parts;
+use axum::http::{Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
+use lambda_http::request::RequestContext;
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
-use super::Api;
+use super::access::least_role;
 use super::problem::Problem;
+use super::{Api, RequestId};
+use crate::app::Recognised;
+use crate::domain::access::{Access, Author, Principal, PrincipalKind, Role};
+use crate::domain::audit::Target;
+use crate::domain::ids::{JobName, TeamName};
+use crate::domain::token::{PREFIX, Secret};
+use crate::error::Error;
+
+/// So long an instance goes by what it read of a token: how late a revocation can be at most.
+const KNOWN_FOR: Duration = Duration::from_secs(30);
+/// Tokens that an instance remembers.
+const KNOWN_MAX: usize = 1_000;
+/// Characters of a `User-Agent` that are kept.
+const USER_AGENT_MAX: usize = 256;
 
 /// The hash of the administrator's token.
 #[derive(Clone)]
@@ -38,27 +58,225 @@ fn hash_from_hex(digits: &str) -> Option<[u8; 32]> {
     Some(hash)
 }
 
-/// Lets a request below `/v1` through only if it bears the administrator's token, whether there is
-/// something at its path or not.
-pub(super) async fn require_admin(
+/// The team tokens that this instance has seen lately, by their hashes.
+#[derive(Default)]
+pub(super) struct KnownTokens(Mutex<HashMap<String, (Instant, Principal)>>);
+
+impl KnownTokens {
+    fn get(&self, hash: &str) -> Option<Principal> {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.get(hash).filter(|(since, _)| since.elapsed() < KNOWN_FOR).map(|(_, one)| one.clone())
+    }
+
+    fn put(&self, hash: String, principal: Principal) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= KNOWN_MAX {
+            known.retain(|_, (since, _)| since.elapsed() < KNOWN_FOR);
+        }
+        if known.len() < KNOWN_MAX {
+            known.insert(hash, (Instant::now(), principal));
+        }
+    }
+}
+
+/// The API on behalf of whoever sent the request.
+pub(super) struct Acting(pub(super) Api);
+
+impl FromRequestParts<Api> for Acting {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Acting, Problem> {
+        // Every request below `/v1` has one, or does not come so far.
+        let author = parts.extensions.get::<Author>().ok_or_else(Problem::internal)?;
+        Ok(Acting(api.on_behalf_of(author.clone())))
+    }
+}
+
+/// Whoever sent the request.
+pub(super) struct Caller(pub(super) Principal);
+
+impl FromRequestParts<Api> for Caller {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Api) -> Result<Caller, Problem> {
+        let principal = parts.extensions.get::<Principal>().ok_or_else(Problem::internal)?;
+        Ok(Caller(principal.clone()))
+    }
+}
+
+/// Lets a request below `/v1` through only if it bears a token of somebody who may do what it asks for,
+/// whether there is something at its path or not.
+pub(super) async fn require_role(
     State(api): State<Api>,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Response {
     let path = request.uri().path();
     if path != "/v1" && !path.starts_with("/v1/") {
         return next.run(request).await;
     }
-    let given = request.headers().get(header::AUTHORIZATION).map(|value| value.as_bytes());
-    match given.map(bearer) {
-        Some(Some(token)) if api.admin.admits(token) => next.run(request).await,
-        Some(Some(_)) => Problem::unauthorized("this token is not known").into_response(),
-        Some(None) => Problem::unauthorized("the header must read `Authorization: Bearer <token>`")
-            .into_response(),
+    let principal = match authenticate(&api, &request).await {
+        Ok(principal) => principal,
+        Err(problem) => return problem.into_response(),
+    };
+    let matched = request.extensions().get::<MatchedPath>();
+    let operation = matched.and_then(|path| api.operations.find(request.method(), path.as_str()));
+    let Some(operation) = operation.map(str::to_owned) else {
+        // Nothing is there, or not for this method: the same to everybody who was recognised.
+        return next.run(request).await;
+    };
+    let (team, target) = named(request.uri().path());
+    let role = match &team {
+        Some(team) => principal.access.role_in(team),
+        None if principal.access.administrator => Some(Role::Administrator),
+        None => Some(Role::Viewer),
+    };
+    let author = author(&request, &principal, role, &operation);
+    let writes = !matches!(*request.method(), Method::GET | Method::HEAD);
+    let refused = match (role, least_role(&operation)) {
+        (Some(role), Some(least)) if role >= least => None,
+        (Some(_), Some(least)) => Some(Problem::forbidden(format!(
+            "this takes the role `{}` in the team; yours is `{}`",
+            least.as_str(),
+            role.unwrap_or(Role::Viewer).as_str()
+        ))),
+        (None, _) => {
+            let name = team.as_ref().map(TeamName::as_str).unwrap_or_default();
+            Some(Error::NotFound(format!("team `{name}`")).into())
+        }
+        (_, None) => {
+            tracing::error!(operation, "this operation has no row in the table of roles");
+            Some(Problem::forbidden("nobody may do this"))
+        }
+    };
+    let api = api.on_behalf_of(author.clone());
+    let response = match refused {
+        Some(problem) => problem.into_response(),
         None => {
-            Problem::unauthorized("send a token: `Authorization: Bearer <token>`").into_response()
+            request.extensions_mut().insert(principal);
+            request.extensions_mut().insert(author);
+            next.run(request).await
+        }
+    };
+    if writes && let Some(team) = &team {
+        let problem = response.extensions().get::<Problem>();
+        if let Some(reason) = problem.and_then(|problem| problem.denial(role.is_none())) {
+            tell_denied(&api, team, target, &reason).await;
         }
     }
+    response
+}
+
+/// Writes an attempt that was denied into the team's log. That it can't be written lets nobody in: it is
+/// logged, and the answer stays.
+async fn tell_denied(api: &Api, team: &TeamName, target: Target, reason: &str) {
+    let told = match api.app.team(team).await {
+        Ok(_) => api.app.audit_denied(team, target, reason, api.moment()).await,
+        // There is no log of a team that does not exist.
+        Err(Error::NotFound(_)) => Ok(()),
+        Err(error) => Err(error),
+    };
+    if let Err(error) = told {
+        tracing::error!(%error, %team, reason, "a denied attempt is not in the audit log");
+    }
+}
+
+/// Who bears the request's token.
+async fn authenticate(api: &Api, request: &Request) -> Result<Principal, Problem> {
+    let given = request.headers().get(header::AUTHORIZATION).map(|value| value.as_bytes());
+    let token = match given.map(bearer) {
+        Some(Some(token)) => token,
+        Some(None) => {
+            return Err(Problem::unauthorized(
+                "the header must read `Authorization: Bearer <token>`",
+            ));
+        }
+        None => {
+            return Err(Problem::unauthorized("send a token: `Authorization: Bearer <token>`"));
+        }
+    };
+    if api.admin.admits(token) {
+        return Ok(Principal {
+            kind: PrincipalKind::StackToken,
+            id: "administrator".to_owned(),
+            name: "the stack's administrator token".to_owned(),
+            access: Access::administrator(),
+        });
+    }
+    let unknown = || Problem::unauthorized("this token is not known");
+    let text = std::str::from_utf8(token).map_err(|_| unknown())?;
+    if text.starts_with(PREFIX) {
+        // What is no token costs no read.
+        let (secret, team) = Secret::parse(text).ok_or_else(unknown)?;
+        return team_token(api, &team, &secret).await;
+    }
+    api.sign_in(text).await.unwrap_or_else(|| Err(unknown()))
+}
+
+async fn team_token(api: &Api, team: &TeamName, secret: &Secret) -> Result<Principal, Problem> {
+    let hash = secret.hash();
+    if let Some(principal) = api.known_tokens.get(&hash) {
+        return Ok(principal);
+    }
+    match api.app.recognise(team, secret, api.moment()).await? {
+        Recognised::Token(token) => {
+            let principal = Principal {
+                kind: PrincipalKind::TeamToken,
+                id: token.principal_id(),
+                name: token.description.clone(),
+                access: Access::of_team(token.team, token.role),
+            };
+            api.known_tokens.put(hash, principal.clone());
+            Ok(principal)
+        }
+        Recognised::Unknown => Err(Problem::unauthorized("this token is not known")),
+        Recognised::Expired => Err(Problem::unauthorized("this token has expired")),
+        Recognised::Revoked => Err(Problem::unauthorized("this token was revoked")),
+    }
+}
+
+fn author(
+    request: &Request,
+    principal: &Principal,
+    role: Option<Role>,
+    operation: &str,
+) -> Author {
+    let extensions = request.extensions();
+    let source_ip = match extensions.get::<RequestContext>() {
+        Some(RequestContext::ApiGatewayV2(context)) => context.http.source_ip.clone(),
+        _ => None,
+    };
+    let user_agent = request.headers().get(header::USER_AGENT);
+    let user_agent = user_agent.and_then(|value| value.to_str().ok());
+    Author {
+        kind: principal.kind,
+        id: principal.id.clone(),
+        name: principal.name.clone(),
+        role,
+        source_ip,
+        user_agent: user_agent.map(|text| text.chars().take(USER_AGENT_MAX).collect()),
+        request_id: extensions.get::<RequestId>().map(|id| id.0.clone()).unwrap_or_default(),
+        operation: operation.to_owned(),
+    }
+}
+
+/// The team in a path, and what below it the request is about.
+fn named(path: &str) -> (Option<TeamName>, Target) {
+    let parts: Vec<&str> = path.trim_start_matches("/v1/").split('/').collect();
+    let ["teams", team, rest @ ..] = &parts[..] else {
+        return (None, Target::default());
+    };
+    let mut target = Target::default();
+    match rest {
+        ["jobs", job, "runs", run, ..] => {
+            target.job = JobName::parse(job).ok();
+            target.run = Some((*run).to_owned());
+        }
+        ["jobs", job, ..] => target.job = JobName::parse(job).ok(),
+        ["tokens", token] => target.token = Some((*token).to_owned()),
+        _ => {}
+    }
+    (TeamName::parse(team).ok(), target)
 }
 
 /// The token in the value of an `Authorization` header. RFC 6750; RFC 9110 takes the scheme in any
@@ -91,5 +309,15 @@ mod tests {
         for bad in [&b"Bearer"[..], b"Bearer ", b"Basic xxx", b"x", b""] {
             assert_eq!(bearer(bad), None);
         }
+    }
+
+    #[test]
+    fn a_path_names_a_team_and_what_is_below_it() {
+        let (team, target) = named("/v1/teams/platform/jobs/nightly/runs/x/stop");
+        assert_eq!(team, TeamName::parse("platform").ok());
+        assert_eq!(target.job, JobName::parse("nightly").ok());
+        assert_eq!(target.run.as_deref(), Some("x"));
+        assert_eq!(named("/v1/teams").0, None);
+        assert_eq!(named("/v1/teams/NO/jobs").0, None);
     }
 }

@@ -7,7 +7,7 @@ use serde::Serialize;
 use utoipa::{IntoResponses, ToSchema};
 
 use crate::domain::fields::VIOLATIONS_MAX;
-use crate::domain::violation::Violation;
+use crate::domain::violation::{Violation, ViolationCode};
 use crate::error::Error;
 
 /// What went wrong with a request, as RFC 9457 has it.
@@ -59,6 +59,8 @@ pub(super) enum ProblemCode {
     /// The body is JSON, and not what is asked for.
     Invalid,
     Unauthorized,
+    /// The role is too small.
+    Forbidden,
     NotFound,
     MethodNotAllowed,
     AlreadyExists,
@@ -82,10 +84,13 @@ pub(super) enum CommonProblems {
     /// The body is not JSON, or a parameter is wrong
     #[response(status = 400, content_type = "application/problem+json")]
     BadRequest(Problem),
-    /// No token, or not the right one
+    /// No token, or none that is known and good
     #[response(status = 401, content_type = "application/problem+json")]
     Unauthorized(Problem),
-    /// What the path names does not exist
+    /// The role of whoever asks is too small
+    #[response(status = 403, content_type = "application/problem+json")]
+    Forbidden(Problem),
+    /// What the path names does not exist, or is another team's
     #[response(status = 404, content_type = "application/problem+json")]
     NotFound(Problem),
     /// Something broke; the request id leads to the log
@@ -146,6 +151,29 @@ impl Problem {
 
     pub(super) fn unauthorized(detail: impl Into<String>) -> Problem {
         Problem::new(StatusCode::UNAUTHORIZED, ProblemCode::Unauthorized, detail)
+    }
+
+    pub(super) fn forbidden(detail: impl Into<String>) -> Problem {
+        Problem::new(StatusCode::FORBIDDEN, ProblemCode::Forbidden, detail)
+    }
+
+    /// Why the request was denied, if it was: by a role or, where `stranger`, for want of any; by a
+    /// guardrail, a quota or what the deployment grants.
+    pub(super) fn denial(&self, stranger: bool) -> Option<String> {
+        match self.code {
+            ProblemCode::Forbidden => Some(self.detail.clone()),
+            ProblemCode::NotFound if stranger => Some("not of this team".to_owned()),
+            _ => {
+                let forbidden = ViolationCode::Forbidden.as_str();
+                let told: Vec<String> = self
+                    .errors
+                    .iter()
+                    .filter(|one| one.code == forbidden)
+                    .map(|one| format!("{}: {}", one.pointer, one.detail))
+                    .collect();
+                (!told.is_empty()).then(|| told.join("; "))
+            }
+        }
     }
 
     pub(super) fn not_found(detail: impl Into<String>) -> Problem {

@@ -23,6 +23,7 @@ mod keys;
 mod launches;
 mod runs;
 mod teams;
+mod tokens;
 mod transaction;
 
 use std::collections::HashMap;

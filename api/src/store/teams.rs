@@ -1,6 +1,6 @@
 //! The teams in the table.
 
-use aws_sdk_dynamodb::types::{Delete, Put, TransactWriteItem, Update};
+use aws_sdk_dynamodb::types::{ConditionCheck, Delete, Put, TransactWriteItem, Update};
 
 use super::idempotency::action;
 use super::transaction::Transacted;
@@ -46,6 +46,18 @@ pub(super) fn one_job_less(table: &str, team: &TeamName) -> Result<TransactWrite
         .condition_expression("attribute_exists(pk)")
         .expression_attribute_values(":one", number(1));
     action(update.build()).map(|update| TransactWriteItem::builder().update(update).build())
+}
+
+/// The action of a transaction that checks that the team `id` of this name is there.
+pub(super) fn team_stays(table: &str, team: &TeamName, id: &str) -> Result<TransactWriteItem> {
+    let check = ConditionCheck::builder()
+        .table_name(table)
+        .set_key(Some(key_of(team)))
+        .condition_expression("#id = :id")
+        .expression_attribute_names("#id", "id")
+        .expression_attribute_values(":id", text(id));
+    let check = action(check.build())?;
+    Ok(TransactWriteItem::builder().condition_check(check).build())
 }
 
 impl Store {
