@@ -13,6 +13,7 @@ use super::problem::Problem;
 use crate::app::Precondition;
 use crate::domain::fields::VIOLATIONS_MAX;
 use crate::domain::ids::{JobKey, JobName, RunId, TeamName};
+use crate::domain::token::TokenId;
 use crate::domain::violation::{Violation, ViolationCode};
 
 /// The largest body that is taken.
@@ -168,6 +169,21 @@ impl<S: Send + Sync> FromRequestParts<S> for RunPath {
         let id = RunId::parse(&run)
             .ok_or_else(|| Problem::not_found(format!("run `{run}` does not exist")))?;
         Ok(RunPath(key, id))
+    }
+}
+
+/// The token in the path, by its id.
+pub(super) struct TokenPath(pub(super) TeamName, pub(super) TokenId);
+
+impl<S: Send + Sync> FromRequestParts<S> for TokenPath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<TokenPath, Problem> {
+        let Path((team, token)) = path::<(String, String), S>(parts, state).await?;
+        let team = team_name(&team)?;
+        let id = TokenId::parse(&token)
+            .ok_or_else(|| Problem::not_found(format!("token `{token}` does not exist")))?;
+        Ok(TokenPath(team, id))
     }
 }
 
