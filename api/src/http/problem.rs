@@ -45,7 +45,7 @@ pub(super) struct FieldError {
     /// JSON pointer (RFC 6901) into the body, or the name of a query parameter.
     #[schema(example = "/notifications/subscribers/0/endpoint")]
     pointer: String,
-    /// `required`, `type`, `unknown_field`, `format`, `range`, `not_allowed`, `duplicate` or
+    /// `required`, `type`, `unknown_field`, `format`, `range`, `not_allowed`, `forbidden`, `duplicate` or
     /// `does_not_exist`.
     #[schema(example = "format")]
     code: String,
