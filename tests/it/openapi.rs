@@ -12,6 +12,8 @@ use cronplane::domain::job::{
 };
 use cronplane::domain::overrides::Overrides;
 use cronplane::domain::run::{RunStatus, Trigger};
+use cronplane::domain::team::{Guardrails, Quotas, TeamDefaults, TeamDefinition};
+use cronplane::domain::token::TokenRequest;
 use cronplane::domain::violation::ViolationCode;
 use serde_json::{Value, json};
 
@@ -38,9 +40,34 @@ fn operations(document: &Value) -> Vec<(String, String, Value)> {
         .collect()
 }
 
-fn properties<'a>(document: &'a Value, schema: &str) -> BTreeSet<&'a str> {
-    let schema = &document["components"]["schemas"][schema];
-    schema["properties"].as_object().unwrap().keys().map(String::as_str).collect()
+/// `schema`, whatever stands behind references in it, and of several that all hold one that says the same.
+fn whole(document: &Value, schema: &Value) -> Value {
+    if let Some(name) = schema["$ref"].as_str() {
+        let name = name.rsplit('/').next().unwrap();
+        return whole(document, &document["components"]["schemas"][name]);
+    }
+    let Some(all) = schema["allOf"].as_array() else {
+        return schema.clone();
+    };
+    let (mut properties, mut required) = (serde_json::Map::new(), Vec::new());
+    for one in all {
+        let one = whole(document, one);
+        assert_eq!(one["type"], "object");
+        properties.extend(one["properties"].as_object().unwrap().clone());
+        required.extend(one["required"].as_array().unwrap().clone());
+    }
+    json!({"type": "object", "properties": properties, "required": required})
+}
+
+fn names_in(value: &Value) -> BTreeSet<String> {
+    let names =
+        |list: &Vec<Value>| list.iter().map(|one| one.as_str().unwrap().to_owned()).collect();
+    let keys = || value.as_object().unwrap().keys().cloned().collect();
+    value.as_array().map_or_else(keys, names)
+}
+
+fn properties(document: &Value, schema: &str) -> BTreeSet<String> {
+    names_in(&whole(document, &document["components"]["schemas"][schema])["properties"])
 }
 
 fn values<'a>(document: &'a Value, schema: &str) -> BTreeSet<&'a str> {
@@ -90,7 +117,8 @@ fn every_operation_is_described() {
         for status in ["400", "401", "403", "404", "429", "500", "503"] {
             assert!(responses.contains_key(status), "{id} {status}");
         }
-        let parameters = operation["parameters"].as_array().unwrap();
+        let none = Vec::new();
+        let parameters = operation["parameters"].as_array().unwrap_or(&none);
         for parameter in parameters {
             assert!(said(&parameter["description"]), "{id} {parameter}");
         }
@@ -110,17 +138,31 @@ fn every_operation_is_described() {
 #[test]
 fn a_request_has_the_fields_that_are_read_and_an_answer_shows_them_all() {
     let document = document();
-    let read: BTreeSet<&str> = JobDefinition::field_names(&deployment()).into_iter().collect();
-    assert_eq!(properties(&document, "JobRequest"), read);
-    let read: BTreeSet<&str> = Overrides::field_names().into_iter().collect();
-    assert_eq!(properties(&document, "RunRequest"), read);
-    let read: BTreeSet<&str> = JobDefinition::field_names(&deployment()).into_iter().collect();
+    let deployment = deployment();
+    let set = |names: Vec<&str>| names.into_iter().map(str::to_owned).collect::<BTreeSet<_>>();
+    let job = set(JobDefinition::field_names(&deployment));
+    for (schema, read) in [
+        ("JobRequest", job.clone()),
+        ("RunRequest", set(Overrides::field_names())),
+        ("TeamRequest", set(TeamDefinition::field_names(&deployment))),
+        ("TeamDefaultsRequest", set(TeamDefaults::field_names(&deployment))),
+        ("TeamDefaults", set(TeamDefaults::field_names(&deployment))),
+        ("GuardrailsRequest", set(Guardrails::field_names())),
+        ("Guardrails", set(Guardrails::field_names())),
+        ("QuotasRequest", set(Quotas::field_names())),
+        ("Quotas", set(Quotas::field_names())),
+        ("TokenRequest", set(TokenRequest::field_names())),
+    ] {
+        assert_eq!(properties(&document, schema), read, "{schema}");
+    }
     let shown = properties(&document, "JobBody");
-    assert!(shown.is_superset(&read), "{:?}", read.difference(&shown));
-    let required = &document["components"]["schemas"]["JobRequest"]["required"];
-    let required: BTreeSet<&str> =
-        required.as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
-    assert_eq!(required, BTreeSet::from(["name", "image", "schedule"]));
+    assert!(shown.is_superset(&job), "{:?}", job.difference(&shown));
+    let shown = properties(&document, "TeamBody");
+    assert!(shown.is_superset(&set(TeamDefinition::field_names(&deployment))), "{shown:?}");
+    let required = |schema: &str| names_in(&document["components"]["schemas"][schema]["required"]);
+    assert_eq!(required("JobRequest"), set(vec!["name", "image", "schedule"]));
+    assert_eq!(required("TeamRequest"), set(vec!["name"]));
+    assert_eq!(required("TokenRequest"), set(vec!["description", "role"]));
     // What an answer always has, null or not.
     for schema in [
         "JobBody",
@@ -149,10 +191,8 @@ fn a_request_has_the_fields_that_are_read_and_an_answer_shows_them_all() {
         "WhoAmI",
         "Problem",
     ] {
-        let required = &document["components"]["schemas"][schema]["required"];
-        let required: BTreeSet<&str> =
-            required.as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
-        assert_eq!(required, properties(&document, schema), "{schema}");
+        let required = whole(&document, &document["components"]["schemas"][schema]);
+        assert_eq!(names_in(&required["required"]), properties(&document, schema), "{schema}");
     }
 }
 
@@ -240,10 +280,7 @@ fn every_schema_that_is_named_is_there() {
 
 /// What `value` has that `schema` does not describe, or the other way around.
 fn difference(document: &Value, schema: &Value, value: &Value, at: &str) -> Option<String> {
-    if let Some(name) = schema["$ref"].as_str() {
-        let name = name.rsplit('/').next().unwrap();
-        return difference(document, &document["components"]["schemas"][name], value, at);
-    }
+    let schema = &whole(document, schema);
     if let Some(schemas) = schema["oneOf"].as_array().or(schema["anyOf"].as_array()) {
         let none = schemas.iter().all(|one| difference(document, one, value, at).is_some());
         return none.then(|| format!("{at}: {value} is none of {schemas:?}"));

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::access::Role;
-use super::fields::read_object;
+use super::fields::{Fields, read_object};
 use super::ids::TeamName;
 use super::job::check_text;
 use super::violation::Violation;
@@ -193,45 +193,57 @@ impl TokenRequest {
     /// Errors: everything that is wrong, each with its JSON pointer.
     pub fn read(value: serde_json::Value, now: Timestamp) -> Result<TokenRequest, Vec<Violation>> {
         let mut violations = Vec::new();
-        let days = |days: i64| now.checked_add(jiff::SignedDuration::from_hours(24 * days));
         let request = read_object(value, String::new(), &mut violations, |fields| {
-            let description = fields.string("description");
-            let description = fields.required("description", description);
-            if let Some(text) = &description {
-                check_text(fields, "description", text, 1, DESCRIPTION_MAX);
-            }
-            let given = fields.string("role");
-            let role = fields.required("role", given).and_then(|text| {
-                let role = Role::parse(&text).filter(|role| Role::OF_TEAMS.contains(role));
-                if role.is_none() {
-                    let names: Vec<&str> = Role::OF_TEAMS.map(Role::as_str).to_vec();
-                    let detail = format!("must be one of `{}`", names.join("`, `"));
-                    fields.violation("role", NotAllowed, detail);
-                }
-                role
-            });
-            let valid_until = match fields.string("expires_at") {
-                None => days(DAYS_DEFAULT).ok(),
-                Some(text) => match text.parse::<Timestamp>() {
-                    Err(_) => {
-                        let detail = "must be a time in RFC 3339, such as 2027-01-31T00:00:00Z";
-                        fields.violation("expires_at", Format, detail);
-                        None
-                    }
-                    Ok(at) if at <= now || days(DAYS_MAX).is_ok_and(|latest| at > latest) => {
-                        let detail = format!("must be in the future, {DAYS_MAX} days at most");
-                        fields.violation("expires_at", Range, detail);
-                        None
-                    }
-                    Ok(at) => Some(at),
-                },
-            };
-            Some(TokenRequest { role: role?, description: description?, valid_until: valid_until? })
+            TokenRequest::of_fields(fields, now)
         });
         match request {
             Some(request) if violations.is_empty() => Ok(request),
             _ => Err(violations),
         }
+    }
+
+    /// The names of the fields that [`TokenRequest::read`] knows.
+    pub fn field_names() -> Vec<&'static str> {
+        let mut violations = Vec::new();
+        let mut fields = Fields::of(serde_json::Value::Null, String::new(), &mut violations);
+        TokenRequest::of_fields(&mut fields, Timestamp::UNIX_EPOCH);
+        fields.known().to_vec()
+    }
+
+    fn of_fields(fields: &mut Fields<'_>, now: Timestamp) -> Option<TokenRequest> {
+        let days = |days: i64| now.checked_add(jiff::SignedDuration::from_hours(24 * days));
+        let description = fields.string("description");
+        let description = fields.required("description", description);
+        if let Some(text) = &description {
+            check_text(fields, "description", text, 1, DESCRIPTION_MAX);
+        }
+        let given = fields.string("role");
+        let role = fields.required("role", given).and_then(|text| {
+            let role = Role::parse(&text).filter(|role| Role::OF_TEAMS.contains(role));
+            if role.is_none() {
+                let names: Vec<&str> = Role::OF_TEAMS.map(Role::as_str).to_vec();
+                let detail = format!("must be one of `{}`", names.join("`, `"));
+                fields.violation("role", NotAllowed, detail);
+            }
+            role
+        });
+        let valid_until = match fields.string("expires_at") {
+            None => days(DAYS_DEFAULT).ok(),
+            Some(text) => match text.parse::<Timestamp>() {
+                Err(_) => {
+                    let detail = "must be a time in RFC 3339, such as 2027-01-31T00:00:00Z";
+                    fields.violation("expires_at", Format, detail);
+                    None
+                }
+                Ok(at) if at <= now || days(DAYS_MAX).is_ok_and(|latest| at > latest) => {
+                    let detail = format!("must be in the future, {DAYS_MAX} days at most");
+                    fields.violation("expires_at", Range, detail);
+                    None
+                }
+                Ok(at) => Some(at),
+            },
+        };
+        Some(TokenRequest { role: role?, description: description?, valid_until: valid_until? })
     }
 }
 

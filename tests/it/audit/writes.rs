@@ -126,7 +126,7 @@ fn asked(operation: &str) -> Asked {
                 json!({"guardrails": {"max_cpu": 512, "secrets": ["arn:aws:ssm:*:*:parameter/x"]}});
             let narrowed = ["task_roles", "execution_roles", "clusters", "file_systems"];
             let mut told: Vec<FieldChange> = narrowed
-                .map(|name| change(&format!("/guardrails/{name}"), json!(["*"]), Value::Null))
+                .map(|name| change(&format!("/guardrails/{name}"), json!(["*"]), json!([])))
                 .into();
             let patterns = json!(["arn:aws:ssm:*:*:parameter/x"]);
             told.insert(3, change("/guardrails/secrets", json!(["*"]), patterns));
