@@ -233,7 +233,7 @@ async fn what_does_not_exist_is_not_found() {
         ("GET", "/".to_owned()),
         ("GET", "/nothing".to_owned()),
         ("GET", "/v1/nothing".to_owned()),
-        ("GET", "/v1/teams".to_owned()),
+        ("GET", "/v1/teams/".to_owned()),
         ("GET", format!("{JOBS}/")),
         ("GET", format!("{THE_JOB}/nothing")),
         ("GET", format!("{JOBS}/other")),
