@@ -134,6 +134,11 @@ impl Api {
 }
 
 fn too_small(role: Option<Role>, least: Option<Role>) -> Problem {
+    if least == Some(Role::Administrator) {
+        return Problem::forbidden(
+            "this takes the role `administrator`, which is one in all teams",
+        );
+    }
     let name = |role: Option<Role>| role.map_or("none", Role::as_str);
     Problem::forbidden(format!(
         "this takes the role `{}` in the team; yours is `{}`",

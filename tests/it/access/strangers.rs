@@ -131,3 +131,57 @@ async fn a_key_of_another_team_brings_nothing_of_that_teams() {
     }
     assert_eq!(api.cloud.state().ecs.tasks.len(), 2);
 }
+
+/// Ids and cursors of what is another team's name nothing in one's own.
+#[tokio::test]
+async fn what_is_anothers_is_not_found_in_ones_own_team() {
+    let api = Api::with_job().await;
+    for name in ["nightly-report", "other-report"] {
+        let mut job = definition();
+        job["name"] = json!(name);
+        api.post("/v1/teams/other/jobs", job).await.of_status(201);
+    }
+    let other_runs = "/v1/teams/other/jobs/nightly-report/runs";
+    let mut runs = Vec::new();
+    for _ in 0..2 {
+        runs.push(api.post(other_runs, json!({})).await.of_status(201));
+    }
+    let id = runs[0]["id"].as_str().unwrap();
+    for group in api.cloud.state().logs.groups.values_mut() {
+        let line = (1_700_000_000_000, "of the other team".to_owned());
+        let task = runs[0]["task_arn"].as_str().unwrap().rsplit('/').next().unwrap();
+        group.streams.insert(format!("run/main/{task}"), vec![line]);
+    }
+    // It is there to be found.
+    let log = api.get(&format!("{other_runs}/{id}/logs")).await.of_status(200);
+    assert_eq!(log["items"][0]["message"], "of the other team");
+
+    let who = api.holder("platform", Role::Owner, 50);
+    let ask =
+        async |method: &str, path: &str| api.send_as(Some(&who), method, path, &Value::Null).await;
+    for (method, path) in [
+        ("GET", format!("{RUNS}/{id}")),
+        ("GET", format!("{RUNS}/{id}/logs")),
+        ("GET", format!("{RUNS}/{id}/logs?container=main")),
+        ("POST", format!("{RUNS}/{id}/stop")),
+        ("GET", "/v1/teams/platform/jobs/other-report".to_owned()),
+        ("POST", "/v1/teams/platform/jobs/other-report/runs".to_owned()),
+        ("DELETE", "/v1/teams/platform/jobs/other-report".to_owned()),
+    ] {
+        let answer = ask(method, &path).await;
+        assert_eq!(answer.status, 404, "{method} {path}: {}", answer.text);
+    }
+    let task = runs[0]["task_arn"].as_str().unwrap();
+    let by_task = ask("GET", &format!("{RUNS}?task_arn={task}")).await;
+    let found = by_task.json();
+    assert!(by_task.status >= 400 || found["items"] == json!([]), "{found}");
+    for list in ["jobs", "jobs/nightly-report/runs", "audit", "jobs/nightly-report/audit"] {
+        let page = api.get(&format!("/v1/teams/other/{list}?limit=1")).await.of_status(200);
+        let Some(next) = page["next"].as_str() else { panic!("{list} has one page: {page}") };
+        let answer = ask("GET", &format!("/v1/teams/platform/{list}?cursor={next}")).await;
+        answer.problem(400, "bad_request");
+    }
+    let tasks = api.cloud.state().ecs.tasks.clone();
+    assert_eq!(tasks.len(), 2);
+    assert!(tasks.iter().all(|task| task.desired_status() == Some("RUNNING")), "{tasks:?}");
+}
