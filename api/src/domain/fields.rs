@@ -253,10 +253,9 @@ pub fn read_object<T>(
 
 fn push(violations: &mut Vec<Violation>, violation: Violation) {
     // Of what has the wrong type only that is told: what stands in for it was not sent.
-    let has_wrong_type = violations
-        .iter()
-        .any(|known| known.code == ViolationCode::Type && known.pointer == violation.pointer);
-    if !has_wrong_type && violations.len() < VIOLATIONS_MAX {
+    let is_told =
+        |known: &Violation| known.code == ViolationCode::Type && known.pointer == violation.pointer;
+    if violations.len() < VIOLATIONS_MAX && !violations.iter().any(is_told) {
         violations.push(violation);
     }
 }

@@ -69,7 +69,7 @@ struct KnownToken {
 }
 
 impl KnownToken {
-    /// By the clock on the wall: a monotonic one stands still while Lambda has the instance frozen, and
+    /// By the clock on the wall: a monotonic one need not go on while Lambda has the instance frozen, and
     /// a revoked token would be good for longer. Where the clock was set back, it is read again.
     fn is_fresh(&self, now: Timestamp) -> bool {
         (SignedDuration::ZERO..KNOWN_FOR).contains(&now.duration_since(self.read_at))
@@ -372,7 +372,7 @@ mod tests {
         assert!(is_known("a", 29_999) && !is_known("a", 30_000));
         assert!(is_known("b", 9_999) && !is_known("b", 10_000));
         assert!(!is_known("c", 0));
-        // A clock that was set back makes it no older than it is.
+        // Where the clock was set back, the table is asked.
         assert!(!is_known("a", -1));
         // Being asked for does not make it younger; being read again does.
         known.put("a".to_owned(), at(30_000), at(3_600_000), principal(1));
