@@ -5,6 +5,7 @@
     reason = "a test stops at the first thing that is not as it should be"
 )]
 
+mod access;
 mod audit;
 mod cloud;
 mod containers;
@@ -23,5 +24,8 @@ mod launch;
 mod layering;
 mod openapi;
 mod permissions;
+mod rate;
 mod reconcile;
 mod store;
+mod teams_api;
+mod tokens;

@@ -50,6 +50,11 @@ const TABLE: [(&str, Role); 28] = [
 /// No operation of its own: `start_run` with a body that overrides something.
 pub(super) const START_WITH_OVERRIDES: &str = "start_run with overrides";
 
+/// The whole table: the id of each operation, and the least role that it asks for.
+pub fn roles() -> impl Iterator<Item = (&'static str, Role)> {
+    TABLE.into_iter()
+}
+
 /// The least role for `operation`; `None` if it has no row.
 pub(super) fn least_role(operation: &str) -> Option<Role> {
     TABLE.iter().find(|(name, _)| *name == operation).map(|(_, role)| *role)

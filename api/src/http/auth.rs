@@ -2,14 +2,13 @@
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
 
 use axum::extract::{FromRequestParts, MatchedPath, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use lambda_http::request::RequestContext;
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
@@ -25,7 +24,7 @@ use crate::domain::token::{PREFIX, Secret, TokenId};
 use crate::error::Error;
 
 /// So long an instance goes by what it read of a token: how late a revocation can be at most.
-const KNOWN_FOR: Duration = Duration::from_secs(30);
+const KNOWN_FOR: SignedDuration = SignedDuration::from_secs(30);
 /// Tokens that an instance remembers.
 const KNOWN_MAX: usize = 1_000;
 /// Characters of a `User-Agent` that are kept.
@@ -64,26 +63,35 @@ fn hash_from_hex(digits: &str) -> Option<[u8; 32]> {
 pub(super) struct KnownTokens(Mutex<HashMap<String, KnownToken>>);
 
 struct KnownToken {
-    read_at: Instant,
+    read_at: Timestamp,
     valid_until: Timestamp,
     principal: Principal,
+}
+
+impl KnownToken {
+    /// By the clock on the wall: a monotonic one need not go on while Lambda has the instance frozen, and
+    /// a revoked token would be good for longer. Where the clock was set back, it is read again.
+    fn is_fresh(&self, now: Timestamp) -> bool {
+        (SignedDuration::ZERO..KNOWN_FOR).contains(&now.duration_since(self.read_at))
+    }
 }
 
 impl KnownTokens {
     fn get(&self, hash: &str, now: Timestamp) -> Option<Principal> {
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let token = known.get(hash)?;
-        let good = token.read_at.elapsed() < KNOWN_FOR && now < token.valid_until;
+        let good = token.is_fresh(now) && now < token.valid_until;
         good.then(|| token.principal.clone())
     }
 
-    fn put(&self, hash: String, valid_until: Timestamp, principal: Principal) {
+    /// Remembers what the table said at `read_at`.
+    fn put(&self, hash: String, read_at: Timestamp, valid_until: Timestamp, principal: Principal) {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= KNOWN_MAX {
-            known.retain(|_, token| token.read_at.elapsed() < KNOWN_FOR);
+            known.retain(|_, token| token.is_fresh(read_at));
         }
         if known.len() < KNOWN_MAX {
-            known.insert(hash, KnownToken { read_at: Instant::now(), valid_until, principal });
+            known.insert(hash, KnownToken { read_at, valid_until, principal });
         }
     }
 }
@@ -126,6 +134,11 @@ impl Api {
 }
 
 fn too_small(role: Option<Role>, least: Option<Role>) -> Problem {
+    if least == Some(Role::Administrator) {
+        return Problem::forbidden(
+            "this takes the role `administrator`, which is one in all teams",
+        );
+    }
     let name = |role: Option<Role>| role.map_or("none", Role::as_str);
     Problem::forbidden(format!(
         "this takes the role `{}` in the team; yours is `{}`",
@@ -262,7 +275,7 @@ async fn team_token(api: &Api, team: &TeamName, secret: &Secret) -> Result<Princ
                 name: token.description.clone(),
                 access: Access::of_team(token.team, token.role),
             };
-            api.known_tokens.put(hash, token.valid_until, principal.clone());
+            api.known_tokens.put(hash, moment.now, token.valid_until, principal.clone());
             Ok(principal)
         }
         Recognised::Unknown => Err(Problem::unauthorized("this token is not known")),
@@ -334,6 +347,53 @@ mod tests {
         for digits in ["", "00", &"zz".repeat(32), &"ü".repeat(32)] {
             assert!(!AdminToken::from_hex(digits).admits(b""), "{digits:?}");
         }
+    }
+
+    fn principal(id: usize) -> Principal {
+        Principal {
+            kind: PrincipalKind::TeamToken,
+            id: format!("platform/{id}"),
+            name: "x".to_owned(),
+            access: Access::default(),
+        }
+    }
+
+    fn at(millis: i64) -> Timestamp {
+        Timestamp::from_millisecond(1_700_000_000_000 + millis).unwrap()
+    }
+
+    #[test]
+    fn a_token_is_known_for_30_seconds_and_not_beyond_its_end() {
+        let known = KnownTokens::default();
+        known.put("a".to_owned(), at(0), at(3_600_000), principal(1));
+        known.put("b".to_owned(), at(0), at(10_000), principal(2));
+        let is_known = |hash, millis| known.get(hash, at(millis)).is_some();
+        assert_eq!(known.get("a", at(0)), Some(principal(1)));
+        assert!(is_known("a", 29_999) && !is_known("a", 30_000));
+        assert!(is_known("b", 9_999) && !is_known("b", 10_000));
+        assert!(!is_known("c", 0));
+        // Where the clock was set back, the table is asked.
+        assert!(!is_known("a", -1));
+        // Being asked for does not make it younger; being read again does.
+        known.put("a".to_owned(), at(30_000), at(3_600_000), principal(1));
+        assert!(is_known("a", 59_999) && !is_known("a", 60_000));
+    }
+
+    #[test]
+    fn an_instance_remembers_a_thousand_tokens_and_forgets_the_old_ones_for_others() {
+        let known = KnownTokens::default();
+        let put = |id: usize, millis| {
+            known.put(id.to_string(), at(millis), at(3_600_000), principal(id));
+        };
+        for id in 0..KNOWN_MAX {
+            put(id, 0);
+        }
+        put(KNOWN_MAX, 10_000);
+        assert_eq!(known.get(&KNOWN_MAX.to_string(), at(10_000)), None);
+        assert_eq!(known.get("0", at(10_000)), Some(principal(0)));
+        put(KNOWN_MAX, 30_000);
+        assert_eq!(known.get(&KNOWN_MAX.to_string(), at(30_000)), Some(principal(KNOWN_MAX)));
+        assert_eq!(known.0.lock().unwrap().len(), 1);
     }
 
     #[test]

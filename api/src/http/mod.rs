@@ -34,6 +34,8 @@ use crate::app::{App, Moment};
 use crate::domain::access::{Author, Principal};
 use crate::domain::rate::RateLimit;
 use crate::identity::{Oidc, Refused, looks_like_jwt};
+pub use access::roles;
+
 use access::Operations;
 use auth::{AdminToken, KnownTokens};
 use problem::Problem;

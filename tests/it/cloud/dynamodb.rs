@@ -64,6 +64,16 @@ impl Table {
         self.items.get_mut(&(pk.to_owned(), sk.to_owned())).unwrap()
     }
 
+    /// Every item, by its keys.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Item> {
+        self.items.values()
+    }
+
+    /// Takes an item away behind everybody's back.
+    pub(crate) fn remove(&mut self, pk: &str, sk: &str) {
+        self.items.remove(&(pk.to_owned(), sk.to_owned())).unwrap();
+    }
+
     /// The items of a partition, by their sort keys.
     pub(crate) fn partition(&self, pk: &str) -> Vec<&Item> {
         let all = self.items.iter().filter(|((of, _), _)| of == pk);

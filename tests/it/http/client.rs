@@ -6,7 +6,7 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request, header, request};
 use cronplane::app::{App, Moment};
-use cronplane::domain::access::{Author, PrincipalKind};
+use cronplane::domain::access::{Author, PrincipalKind, Role};
 use cronplane::domain::ids::TeamName;
 use cronplane::domain::token::{Secret, Token};
 use cronplane::http::{Doors, router};
@@ -21,7 +21,7 @@ use crate::cloud::Cloud;
 use crate::job::{at, definition};
 use crate::task::snapshot;
 
-pub(super) const TOKEN: &str = "correct horse battery staple";
+pub(crate) const TOKEN: &str = "correct horse battery staple";
 pub(super) const JOBS: &str = "/v1/teams/platform/jobs";
 pub(super) const THE_JOB: &str = "/v1/teams/platform/jobs/nightly-report";
 
@@ -29,7 +29,7 @@ pub(super) const THE_JOB: &str = "/v1/teams/platform/jobs/nightly-report";
 pub(crate) struct Api {
     pub(crate) cloud: Cloud,
     pub(crate) app: App,
-    pub(super) router: Router,
+    pub(crate) router: Router,
     /// Whose requests these are; `None` for the administrator's, as any client sends them.
     author: Option<Author>,
 }
@@ -47,14 +47,14 @@ impl Answer {
     }
 
     #[track_caller]
-    pub(super) fn of_status(self, status: u16) -> Value {
+    pub(crate) fn of_status(self, status: u16) -> Value {
         assert_eq!(self.status, status, "{}", self.text);
         self.json()
     }
 
     /// The problem in the answer, which has everything that a problem has.
     #[track_caller]
-    pub(super) fn problem(self, status: u16, code: &str) -> Value {
+    pub(crate) fn problem(self, status: u16, code: &str) -> Value {
         assert_eq!(self.status, status, "{}", self.text);
         assert_eq!(self.headers["content-type"], "application/problem+json");
         let problem = self.json();
@@ -73,7 +73,7 @@ impl Answer {
 }
 
 /// Pointer and code of everything that a problem says is wrong.
-pub(super) fn errors(problem: &Value) -> Vec<(String, String)> {
+pub(crate) fn errors(problem: &Value) -> Vec<(String, String)> {
     let text = |value: &Value| value.as_str().unwrap().to_owned();
     let errors = problem["errors"].as_array().unwrap().iter();
     errors
@@ -151,7 +151,7 @@ impl Api {
     }
 
     /// Sends a request with the token and without a body.
-    pub(super) async fn call(&self, method: &str, path: &str) -> Answer {
+    pub(crate) async fn call(&self, method: &str, path: &str) -> Answer {
         self.send(self.authorized(method, path).body(Body::empty()).unwrap()).await
     }
 
@@ -179,6 +179,40 @@ impl Api {
         self.send(request.body(Body::from(body.to_string())).unwrap()).await
     }
 
+    /// Sends a request with this value of `Authorization`, if any, and with this JSON as its body but for
+    /// null, as API Gateway passes it on.
+    pub(crate) async fn send_as(
+        &self,
+        authorization: Option<&str>,
+        method: &str,
+        path: &str,
+        body: &Value,
+    ) -> Answer {
+        let mut context = ApiGatewayV2httpRequestContext::default();
+        context.request_id = Some("the request".to_owned());
+        let mut request = Request::builder()
+            .method(method)
+            .uri(path)
+            .extension(RequestContext::ApiGatewayV2(context));
+        if let Some(authorization) = authorization {
+            request = request.header(header::AUTHORIZATION, authorization);
+        }
+        let body = if body.is_null() {
+            Body::empty()
+        } else {
+            request = request.header(header::CONTENT_TYPE, "application/json");
+            Body::from(body.to_string())
+        };
+        self.send(request.body(body).unwrap()).await
+    }
+
+    /// Puts a token with this role into the table: what its holder sends.
+    pub(crate) fn holder(&self, team: &str, role: Role, seed: u8) -> String {
+        let (secret, token) = token(team, role, seed);
+        self.cloud.put_token(&token);
+        bearer(&secret)
+    }
+
     pub(super) async fn post_text(&self, path: &str, kind: &str, body: String) -> Answer {
         let request = self.authorized("POST", path).header(header::CONTENT_TYPE, kind);
         self.send(request.body(Body::from(body)).unwrap()).await
@@ -198,26 +232,39 @@ pub(crate) fn doors() -> Doors {
 
 /// The token of everybody in `platform`.
 pub(crate) fn secret() -> Secret {
-    Secret::new(&TeamName::parse("platform").unwrap(), [7; 32])
+    token("platform", Role::Viewer, 7).0
 }
 
-/// What the table has of the token of `author`, whose use was noted just now.
+/// What the table has of the token of `author`.
 fn token_of(author: &Author) -> Token {
-    let secret = secret();
+    let (_, token) = token("platform", author.role.unwrap(), 7);
+    Token { description: author.name.clone(), ..token }
+}
+
+/// A token out of this seed, and what the table has of it: good for an hour, its use noted just now.
+pub(crate) fn token(team: &str, role: Role, seed: u8) -> (Secret, Token) {
+    let team = TeamName::parse(team).unwrap();
+    let secret = Secret::new(&team, [seed; 32]);
     let now = Timestamp::now();
-    Token {
+    let token = Token {
         id: secret.id(),
-        team: TeamName::parse("platform").unwrap(),
-        team_id: "id-of-platform".to_owned(),
+        team_id: format!("id-of-{team}"),
+        team,
         hash: secret.hash(),
-        role: author.role.unwrap(),
-        description: author.name.clone(),
+        role,
+        description: format!("a {}", role.as_str()),
         created_at: now,
         created_by: "administrator".to_owned(),
         valid_until: now + SignedDuration::from_hours(1),
         revoked_at: None,
         last_used_at: Some(now),
-    }
+    };
+    (secret, token)
+}
+
+/// The value of `Authorization` that bears the token.
+pub(crate) fn bearer(secret: &Secret) -> String {
+    format!("Bearer {}", secret.expose())
 }
 
 pub(super) fn authorized(method: &str, path: &str) -> request::Builder {

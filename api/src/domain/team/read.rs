@@ -423,7 +423,6 @@ mod tests {
             ("/guardrails/images/1", "range"),
             ("/guardrails/images/2", "format"),
             ("/guardrails/images/3", "type"),
-            ("/guardrails/images/3", "range"),
             ("/guardrails/task_roles", "type"),
             ("/guardrails/clusters", "range"),
             ("/guardrails/public_ip", "type"),
