@@ -26,6 +26,7 @@ import cfnlint.decode.cfn_yaml
 from conftest import REGION, ROOT, client, eventually, free_port
 
 STACK = "second"
+TEAM = "platform"
 TOKEN = "a token of the tests"
 MOTO_ACCOUNT = "123456789012"
 
@@ -152,7 +153,24 @@ class SecondCloud:
             "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test",
         })
         eventually(lambda: self.answers(f"{self.url}/healthz"), timeout=30)
+        status, answer = self.call("PUT", f"/v1/teams/{TEAM}", self.team())
+        assert status == 201, answer
         return self
+
+    def team(self) -> dict:
+        """What the jobs of test_moto.py and the examples may name."""
+        role = f"arn:aws:iam::{self.account}:role/jobs"
+        return {"guardrails": {
+            "task_roles": [f"{role}/report", f"{role}/other", f"{role}/archive-uploads"],
+            "execution_roles": [f"{role}/start"],
+            "clusters": ["shared", "cron-jobs"],
+            "secrets": self.readable_secrets(),
+            "file_systems": ["fs-0123456789abcdef0"],
+        }}
+
+    def readable_secrets(self) -> list[str]:
+        return [f"arn:aws:{service}:{REGION}:{self.account}:{kind}reports/*"
+                for service, kind in (("secretsmanager", "secret:"), ("ssm", "parameter/"))]
 
     def run(self, name: str, command: list, environment) -> None:
         with open(self.state / f"{name}.log", "wb") as log:
@@ -230,10 +248,7 @@ class SecondCloud:
             "AdminTokenSha256": hashlib.sha256(TOKEN.encode()).hexdigest(),
             "DefaultSubnets": subnet,
             "PassableRoles": f"arn:aws:iam::{self.account}:role/jobs/*",
-            "ReadableSecrets": ",".join(
-                f"arn:aws:{pattern}" for pattern in (
-                    f"secretsmanager:{REGION}:{self.account}:secret:reports/*",
-                    f"ssm:{REGION}:{self.account}:parameter/reports/*")),
+            "ReadableSecrets": ",".join(self.readable_secrets()),
             "PublicUrl": self.url,
         }
         template, names = local_template(cfnlint.decode.cfn_yaml.load(str(ROOT / "template.yaml")))
