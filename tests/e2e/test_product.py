@@ -75,6 +75,11 @@ def posted(stack, inbox):
     return answers
 
 
+# What the examples name that a new team may not, by README.md.
+GUARDRAILS = ("clusters", "secrets", "task_roles", "file_systems")
+WANTED = {"detect-terraform-drift": {"clusters"}, "arm-report": {"secrets"}, "efs-archive": {"task_roles", "file_systems"}}
+
+
 @pytest.fixture(scope="session")
 def demonstration(stack, posted):
     """The demo of scripts/up, which takes two minutes, while the other tests go on."""
@@ -447,10 +452,14 @@ def test_a_name_is_taken_once(stack, posted):
 
 @pytest.mark.parametrize("file", sorted(file.name for file in (ROOT / "examples").glob("*.json")))
 def test_the_examples_are_accepted(stack, file):
-    """By the team of the examples."""
+    """By the team of the examples, and only with what README.md says that they need."""
     job = example(file)
     if "cluster" in job:
         stack.aws("ecs").create_cluster(clusterName=job["cluster"])
+    wanted = WANTED.get(file.removesuffix(".json"), set())
+    status, _, answer = stack.call("POST", jobs("?dry_run=true", "lists"), job)
+    named = {guardrail for error in answer.get("errors", []) for guardrail in GUARDRAILS if f"`{guardrail}`" in error["detail"]}
+    assert (status, named) == (422 if wanted else 200, wanted), answer
     status, _, answer = stack.call("POST", jobs(team="examples"), job)
     assert status == 201, answer
     path = job_path(job["name"], team="examples")
