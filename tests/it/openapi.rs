@@ -201,6 +201,7 @@ fn the_lists_of_the_document_are_those_of_the_domain() {
         ViolationCode::Format,
         ViolationCode::Range,
         ViolationCode::NotAllowed,
+        ViolationCode::Forbidden,
         ViolationCode::Duplicate,
         ViolationCode::DoesNotExist,
     ] {

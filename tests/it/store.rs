@@ -70,11 +70,32 @@ fn assert_condition(cloud: &Cloud, operation: &str, condition: &str) {
     assert!(keys.contains(&(text("pk"), text("sk"))), "{key:?}");
 }
 
+/// The last write was a transaction: one of the job under this condition, which counts the jobs of its
+/// team.
+#[track_caller]
+fn assert_counted(cloud: &Cloud, condition: &str, update: &str) {
+    let state = cloud.state();
+    let [before @ .., job, team] = &state.table.requests[..] else { panic!("too few requests") };
+    let written = [job, team].map(|request| {
+        assert_eq!(request.operation, "TransactWriteItems");
+        let key = request.key.as_ref().unwrap();
+        let text = |name: &str| key[name].as_s().unwrap().clone();
+        (text("pk"), text("sk"), request.condition.as_deref().unwrap())
+    });
+    let wanted = [
+        (format!("TEAM#{TEAM}"), format!("JOB#{JOB}"), condition),
+        ("TEAMS".to_owned(), TEAM.to_owned(), "attribute_exists(pk)"),
+    ];
+    assert_eq!(written, wanted);
+    assert_eq!(team.expression.as_deref(), Some(update));
+    assert!(before.last().is_none_or(|request| request.operation != "TransactWriteItems"));
+}
+
 /// What may be written is decided by the table, not by what was read before.
 #[tokio::test]
 async fn every_write_has_its_condition() {
     let (cloud, store) = with_job().await;
-    assert_condition(&cloud, "PutItem", "attribute_not_exists(pk)");
+    assert_counted(&cloud, "attribute_not_exists(pk)", "SET jobs = jobs + :one");
 
     store.job_lease(&key(), "mine", at(0), at(90)).await.unwrap();
     assert_condition(
@@ -105,8 +126,13 @@ async fn every_write_has_its_condition() {
     );
     store.job_mark_deleted(&key(), Deletion::default(), at(2), at(62), None).await.unwrap();
     assert_condition(&cloud, "UpdateItem", "#id = :id AND generation = :generation");
-    store.job_delete(&key(), "mine", 4).await.unwrap();
-    assert_condition(&cloud, "DeleteItem", "lease_token = :token AND generation = :generation");
+    // Why it is refused is asked of the item.
+    assert_eq!(store.job_delete(&key(), "mine", 4).await.unwrap(), Settled::Lost);
+    assert_condition(&cloud, "UpdateItem", "lease_token = :token");
+    store.job_lease(&key(), "mine", at(3), at(93)).await.unwrap();
+    assert_eq!(store.job_delete(&key(), "mine", 4).await.unwrap(), Settled::Done);
+    let condition = "lease_token = :token AND generation = :generation";
+    assert_counted(&cloud, condition, "SET jobs = jobs - :one");
 
     let running = run("0a", "RUNNING", 4);
     store.run_apply(&key(), &running, at(9000), at(600), false).await.unwrap();
@@ -156,8 +182,9 @@ async fn a_job_is_inserted_once() {
     let refused = store.job_insert(&other, at(60), &Insertion::default()).await;
     assert!(matches!(refused, Err(Error::AlreadyExists(_))), "{refused:?}");
     assert_eq!(store.job_get(&key()).await.unwrap(), Some(job()));
-    // The SDK sends a request again whose answer was lost.
+    // Sent again, it finds its own work done, and is counted once.
     store.job_insert(&job(), at(60), &Insertion::default()).await.unwrap();
+    assert_eq!(store.team_get(&team()).await.unwrap().unwrap().jobs, 1);
 }
 
 #[tokio::test]

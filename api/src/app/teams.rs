@@ -108,7 +108,8 @@ impl App {
     ) -> Result<ChangedTeam> {
         for _ in 0..WRITES_MAX {
             let known = self.store.team_get(name).await?;
-            let (next, created) = self.team_changed(name, known.as_ref(), change, precondition, moment)?;
+            let (next, created) =
+                self.team_changed(name, known.as_ref(), change, precondition, moment)?;
             let done = match &known {
                 None => match self.team_insert(&next, moment).await {
                     Err(Error::AlreadyExists(_)) => false,
@@ -138,7 +139,8 @@ impl App {
         moment: Moment,
     ) -> Result<ChangedTeam> {
         let known = self.store.team_get(name).await?;
-        let (team, created) = self.team_changed(name, known.as_ref(), change, precondition, moment)?;
+        let (team, created) =
+            self.team_changed(name, known.as_ref(), change, precondition, moment)?;
         let not_complying = self.not_complying(&team).await?;
         Ok(ChangedTeam { team, created, not_complying })
     }
@@ -223,8 +225,9 @@ fn check(precondition: &Precondition, known: Option<&Team>, name: &TeamName) -> 
     let holds = match precondition {
         Precondition::None => true,
         Precondition::Missing => known.is_none(),
-        Precondition::Match(tags) => known
-            .is_some_and(|team| tags.is_empty() || tags.contains(&team.version_tag())),
+        Precondition::Match(tags) => {
+            known.is_some_and(|team| tags.is_empty() || tags.contains(&team.version_tag()))
+        }
     };
     if holds {
         return Ok(());

@@ -97,8 +97,7 @@ impl App {
 
     /// Errors: `NotFound`.
     pub async fn token_get(&self, team: &TeamName, id: &TokenId) -> Result<Token> {
-        let (team, token) =
-            try_join(self.team(team), self.store.token_get(team, id)).await?;
+        let (team, token) = try_join(self.team(team), self.store.token_get(team, id)).await?;
         // Those of an earlier team of the name are nobody's.
         token
             .filter(|token| token.team_id == team.id)

@@ -186,10 +186,7 @@ impl TokenRequest {
     /// Reads a request's JSON at the time `now`.
     ///
     /// Errors: everything that is wrong, each with its JSON pointer.
-    pub fn read(
-        value: serde_json::Value,
-        now: Timestamp,
-    ) -> Result<TokenRequest, Vec<Violation>> {
+    pub fn read(value: serde_json::Value, now: Timestamp) -> Result<TokenRequest, Vec<Violation>> {
         let mut violations = Vec::new();
         let days = |days: i64| now.checked_add(jiff::SignedDuration::from_hours(24 * days));
         let request = read_object(value, String::new(), &mut violations, |fields| {
@@ -254,7 +251,13 @@ mod tests {
             let text = String::from_utf8(text).unwrap();
             assert!(Secret::parse(&text).is_none(), "{text}");
         }
-        for bad in ["", "cronplane_", "cronplane_a_", &token.expose()[1..], &format!("{}0", token.expose())] {
+        for bad in [
+            "",
+            "cronplane_",
+            "cronplane_a_",
+            &token.expose()[1..],
+            &format!("{}0", token.expose()),
+        ] {
             assert!(Secret::parse(bad).is_none(), "{bad}");
         }
     }
@@ -288,9 +291,18 @@ mod tests {
         for (value, wrong) in [
             (json!({}), vec!["/description", "/role"]),
             (json!({"role": "administrator", "description": ""}), vec!["/description", "/role"]),
-            (json!({"role": "owner", "description": "x", "expires_at": "2026-11-23T14:00:00Z"}), vec!["/expires_at"]),
-            (json!({"role": "owner", "description": "x", "expires_at": "2028-11-23T14:00:00Z"}), vec!["/expires_at"]),
-            (json!({"role": "owner", "description": "x", "expires_at": "soon"}), vec!["/expires_at"]),
+            (
+                json!({"role": "owner", "description": "x", "expires_at": "2026-11-23T14:00:00Z"}),
+                vec!["/expires_at"],
+            ),
+            (
+                json!({"role": "owner", "description": "x", "expires_at": "2028-11-23T14:00:00Z"}),
+                vec!["/expires_at"],
+            ),
+            (
+                json!({"role": "owner", "description": "x", "expires_at": "soon"}),
+                vec!["/expires_at"],
+            ),
             (json!({"role": "owner", "description": "x", "team": "other"}), vec!["/team"]),
         ] {
             let violations = read(value).unwrap_err();

@@ -288,7 +288,7 @@ impl AuditOutcome {
 }
 
 impl AuditPrincipalKind {
-    fn of(kind: access::PrincipalKind) -> AuditPrincipalKind {
+    pub(super) fn of(kind: access::PrincipalKind) -> AuditPrincipalKind {
         match kind {
             access::PrincipalKind::StackToken => AuditPrincipalKind::StackToken,
             access::PrincipalKind::TeamToken => AuditPrincipalKind::TeamToken,
@@ -298,7 +298,7 @@ impl AuditPrincipalKind {
 }
 
 impl AuditRole {
-    fn of(role: access::Role) -> AuditRole {
+    pub(super) fn of(role: access::Role) -> AuditRole {
         match role {
             access::Role::Viewer => AuditRole::Viewer,
             access::Role::Operator => AuditRole::Operator,

@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 
 use axum::extract::{FromRequestParts, MatchedPath, Request, State};
 use axum::http::request::Parts;
-use axum::http::{Method, header};
+use axum::http::{HeaderMap, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
+use jiff::Timestamp;
 use lambda_http::request::RequestContext;
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
@@ -60,21 +61,29 @@ fn hash_from_hex(digits: &str) -> Option<[u8; 32]> {
 
 /// The team tokens that this instance has seen lately, by their hashes.
 #[derive(Default)]
-pub(super) struct KnownTokens(Mutex<HashMap<String, (Instant, Principal)>>);
+pub(super) struct KnownTokens(Mutex<HashMap<String, KnownToken>>);
+
+struct KnownToken {
+    read_at: Instant,
+    valid_until: Timestamp,
+    principal: Principal,
+}
 
 impl KnownTokens {
-    fn get(&self, hash: &str) -> Option<Principal> {
+    fn get(&self, hash: &str, now: Timestamp) -> Option<Principal> {
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.get(hash).filter(|(since, _)| since.elapsed() < KNOWN_FOR).map(|(_, one)| one.clone())
+        let token = known.get(hash)?;
+        let good = token.read_at.elapsed() < KNOWN_FOR && now < token.valid_until;
+        good.then(|| token.principal.clone())
     }
 
-    fn put(&self, hash: String, principal: Principal) {
+    fn put(&self, hash: String, valid_until: Timestamp, principal: Principal) {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= KNOWN_MAX {
-            known.retain(|_, (since, _)| since.elapsed() < KNOWN_FOR);
+            known.retain(|_, token| token.read_at.elapsed() < KNOWN_FOR);
         }
         if known.len() < KNOWN_MAX {
-            known.insert(hash, (Instant::now(), principal));
+            known.insert(hash, KnownToken { read_at: Instant::now(), valid_until, principal });
         }
     }
 }
@@ -104,21 +113,51 @@ impl FromRequestParts<Api> for Caller {
     }
 }
 
+impl Api {
+    /// Lets whoever sent the request go on only if they may do `row` of the table in the request's team,
+    /// besides the operation itself.
+    pub(super) fn require(&self, row: &str) -> Result<(), Problem> {
+        let role = self.app.author.as_ref().and_then(|author| author.role);
+        match (role, least_role(row)) {
+            (Some(role), Some(least)) if role >= least => Ok(()),
+            (role, least) => Err(too_small(role, least)),
+        }
+    }
+}
+
+fn too_small(role: Option<Role>, least: Option<Role>) -> Problem {
+    let name = |role: Option<Role>| role.map_or("none", Role::as_str);
+    Problem::forbidden(format!(
+        "this takes the role `{}` in the team; yours is `{}`",
+        name(least),
+        name(role)
+    ))
+}
+
 /// Lets a request below `/v1` through only if it bears a token of somebody who may do what it asks for,
-/// whether there is something at its path or not.
-pub(super) async fn require_role(
-    State(api): State<Api>,
-    mut request: Request,
-    next: Next,
-) -> Response {
+/// whether there is something at its path or not, and who has not sent too many.
+pub(super) async fn require_role(State(api): State<Api>, request: Request, next: Next) -> Response {
     let path = request.uri().path();
     if path != "/v1" && !path.starts_with("/v1/") {
         return next.run(request).await;
     }
-    let principal = match authenticate(&api, &request).await {
-        Ok(principal) => principal,
-        Err(problem) => return problem.into_response(),
+    let recognised = match token_of(request.headers()) {
+        Ok(token) => authenticate(&api, &token).await,
+        Err(problem) => Err(problem),
     };
+    match recognised {
+        Ok(principal) => api.limited(&principal, as_allowed(&api, &principal, request, next)).await,
+        Err(problem) => problem.into_response(),
+    }
+}
+
+/// The answer to a request of `principal`, by the table of roles.
+async fn as_allowed(
+    api: &Api,
+    principal: &Principal,
+    mut request: Request,
+    next: Next,
+) -> Response {
     let matched = request.extensions().get::<MatchedPath>();
     let operation = matched.and_then(|path| api.operations.find(request.method(), path.as_str()));
     let Some(operation) = operation.map(str::to_owned) else {
@@ -126,22 +165,20 @@ pub(super) async fn require_role(
         return next.run(request).await;
     };
     let (team, target) = named(request.uri().path());
-    let role = match &team {
-        Some(team) => principal.access.role_in(team),
-        None if principal.access.administrator => Some(Role::Administrator),
+    let role = match team {
+        Some(name) => TeamName::parse(name).ok().and_then(|name| principal.access.role_in(&name)),
         None => Some(Role::Viewer),
     };
-    let author = author(&request, &principal, role, &operation);
+    let role = if principal.access.administrator { Some(Role::Administrator) } else { role };
+    let team_name = team.map(str::to_owned);
+    let author = author(&request, principal, role, &operation);
     let writes = !matches!(*request.method(), Method::GET | Method::HEAD);
+    let api = api.on_behalf_of(author.clone());
     let refused = match (role, least_role(&operation)) {
         (Some(role), Some(least)) if role >= least => None,
-        (Some(_), Some(least)) => Some(Problem::forbidden(format!(
-            "this takes the role `{}` in the team; yours is `{}`",
-            least.as_str(),
-            role.unwrap_or(Role::Viewer).as_str()
-        ))),
+        (Some(_), Some(least)) => Some(too_small(role, Some(least))),
         (None, _) => {
-            let name = team.as_ref().map(TeamName::as_str).unwrap_or_default();
+            let name = team_name.as_deref().unwrap_or_default();
             Some(Error::NotFound(format!("team `{name}`")).into())
         }
         (_, None) => {
@@ -149,30 +186,31 @@ pub(super) async fn require_role(
             Some(Problem::forbidden("nobody may do this"))
         }
     };
-    let api = api.on_behalf_of(author.clone());
     let response = match refused {
         Some(problem) => problem.into_response(),
         None => {
-            request.extensions_mut().insert(principal);
+            request.extensions_mut().insert(principal.clone());
             request.extensions_mut().insert(author);
             next.run(request).await
         }
     };
-    if writes && let Some(team) = &team {
-        let problem = response.extensions().get::<Problem>();
-        if let Some(reason) = problem.and_then(|problem| problem.denial(role.is_none())) {
-            tell_denied(&api, team, target, &reason).await;
-        }
+    let problem = response.extensions().get::<Problem>().filter(|_| writes);
+    if let Some(reason) = problem.and_then(|problem| problem.denial(role.is_none())) {
+        tell_denied(&api, team_name.as_deref(), target, &reason).await;
     }
     response
 }
 
 /// Writes an attempt that was denied into the team's log. That it can't be written lets nobody in: it is
 /// logged, and the answer stays.
-async fn tell_denied(api: &Api, team: &TeamName, target: Target, reason: &str) {
-    let told = match api.app.team(team).await {
-        Ok(_) => api.app.audit_denied(team, target, reason, api.moment()).await,
-        // There is no log of a team that does not exist.
+async fn tell_denied(api: &Api, team: Option<&str>, target: Target, reason: &str) {
+    // There is no log of no team, nor of one that does not exist.
+    let Some(team) = team.and_then(|name| TeamName::parse(name).ok()) else {
+        tracing::warn!(reason, "denied");
+        return;
+    };
+    let told = match api.app.team(&team).await {
+        Ok(_) => api.app.audit_denied(&team, target, reason, api.moment()).await,
         Err(Error::NotFound(_)) => Ok(()),
         Err(error) => Err(error),
     };
@@ -181,20 +219,19 @@ async fn tell_denied(api: &Api, team: &TeamName, target: Target, reason: &str) {
     }
 }
 
-/// Who bears the request's token.
-async fn authenticate(api: &Api, request: &Request) -> Result<Principal, Problem> {
-    let given = request.headers().get(header::AUTHORIZATION).map(|value| value.as_bytes());
-    let token = match given.map(bearer) {
-        Some(Some(token)) => token,
+/// The token that a request with these headers bears.
+fn token_of(headers: &HeaderMap) -> Result<Vec<u8>, Problem> {
+    match headers.get(header::AUTHORIZATION).map(|value| bearer(value.as_bytes())) {
+        Some(Some(token)) => Ok(token.to_vec()),
         Some(None) => {
-            return Err(Problem::unauthorized(
-                "the header must read `Authorization: Bearer <token>`",
-            ));
+            Err(Problem::unauthorized("the header must read `Authorization: Bearer <token>`"))
         }
-        None => {
-            return Err(Problem::unauthorized("send a token: `Authorization: Bearer <token>`"));
-        }
-    };
+        None => Err(Problem::unauthorized("send a token: `Authorization: Bearer <token>`")),
+    }
+}
+
+/// Who bears `token`.
+async fn authenticate(api: &Api, token: &[u8]) -> Result<Principal, Problem> {
     if api.admin.admits(token) {
         return Ok(Principal {
             kind: PrincipalKind::StackToken,
@@ -215,10 +252,11 @@ async fn authenticate(api: &Api, request: &Request) -> Result<Principal, Problem
 
 async fn team_token(api: &Api, team: &TeamName, secret: &Secret) -> Result<Principal, Problem> {
     let hash = secret.hash();
-    if let Some(principal) = api.known_tokens.get(&hash) {
+    let moment = api.moment();
+    if let Some(principal) = api.known_tokens.get(&hash, moment.now) {
         return Ok(principal);
     }
-    match api.app.recognise(team, secret, api.moment()).await? {
+    match api.app.recognise(team, secret, moment).await? {
         Recognised::Token(token) => {
             let principal = Principal {
                 kind: PrincipalKind::TeamToken,
@@ -226,7 +264,7 @@ async fn team_token(api: &Api, team: &TeamName, secret: &Secret) -> Result<Princ
                 name: token.description.clone(),
                 access: Access::of_team(token.team, token.role),
             };
-            api.known_tokens.put(hash, principal.clone());
+            api.known_tokens.put(hash, token.valid_until, principal.clone());
             Ok(principal)
         }
         Recognised::Unknown => Err(Problem::unauthorized("this token is not known")),
@@ -235,12 +273,7 @@ async fn team_token(api: &Api, team: &TeamName, secret: &Secret) -> Result<Princ
     }
 }
 
-fn author(
-    request: &Request,
-    principal: &Principal,
-    role: Option<Role>,
-    operation: &str,
-) -> Author {
+fn author(request: &Request, principal: &Principal, role: Option<Role>, operation: &str) -> Author {
     let extensions = request.extensions();
     let source_ip = match extensions.get::<RequestContext>() {
         Some(RequestContext::ApiGatewayV2(context)) => context.http.source_ip.clone(),
@@ -261,7 +294,7 @@ fn author(
 }
 
 /// The team in a path, and what below it the request is about.
-fn named(path: &str) -> (Option<TeamName>, Target) {
+fn named(path: &str) -> (Option<&str>, Target) {
     let parts: Vec<&str> = path.trim_start_matches("/v1/").split('/').collect();
     let ["teams", team, rest @ ..] = &parts[..] else {
         return (None, Target::default());
@@ -276,7 +309,7 @@ fn named(path: &str) -> (Option<TeamName>, Target) {
         ["tokens", token] => target.token = Some((*token).to_owned()),
         _ => {}
     }
-    (TeamName::parse(team).ok(), target)
+    (Some(team), target)
 }
 
 /// The token in the value of an `Authorization` header. RFC 6750; RFC 9110 takes the scheme in any
@@ -314,10 +347,11 @@ mod tests {
     #[test]
     fn a_path_names_a_team_and_what_is_below_it() {
         let (team, target) = named("/v1/teams/platform/jobs/nightly/runs/x/stop");
-        assert_eq!(team, TeamName::parse("platform").ok());
+        assert_eq!(team, Some("platform"));
         assert_eq!(target.job, JobName::parse("nightly").ok());
         assert_eq!(target.run.as_deref(), Some("x"));
         assert_eq!(named("/v1/teams").0, None);
-        assert_eq!(named("/v1/teams/NO/jobs").0, None);
+        assert_eq!(named("/v1/teams/NO/jobs").0, Some("NO"));
+        assert_eq!(named("/v1/me").0, None);
     }
 }

@@ -120,15 +120,27 @@ pub(super) struct RunParams {
     run: String,
 }
 
+/// The parameters in the paths of a token.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+#[expect(dead_code, reason = "describes the path in the OpenAPI document; TokenPath reads it")]
+pub(super) struct TokenParams {
+    /// The team
+    team: String,
+    /// The token's id
+    #[param(pattern = "^[0-9a-f]{16}$")]
+    token: String,
+}
+
 /// The headers that a change can be conditioned with.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Header)]
 #[expect(dead_code, reason = "describes the headers in the OpenAPI document; Condition reads them")]
 pub(super) struct ConditionParams {
-    /// The ETag that the job must have; `*` for any, if only it exists
+    /// The ETag that it must have; `*` for any, if only it exists
     #[param(rename = "If-Match")]
     if_match: Option<String>,
-    /// `*`: only if the job does not exist
+    /// `*`: only if there is none
     #[param(rename = "If-None-Match")]
     if_none_match: Option<String>,
 }

@@ -10,10 +10,11 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 
-pub(super) use body::{JobBody, Subscription};
+pub(super) use body::{Compliance, JobBody, Network, NetworkRequest, Notifications, Subscription};
 use body::{JobList, JobOrder, JobRequest, NotificationTest, Outcome, Phase};
 
 use super::Api;
+use super::auth::Acting;
 use super::dry_run::{self, DryRunParams, JobAnswer, JobDryRun, NotificationTestDryRun};
 use super::extract::{
     Condition, ConditionParams, JobParams, JobPath, JsonBody, NoBody, Params, TeamParams, TeamPath,
@@ -63,7 +64,7 @@ const LIMIT_MAX: i32 = 100;
     ),
 )]
 pub(super) async fn create(
-    State(api): State<Api>,
+    Acting(api): Acting,
     TeamPath(team): TeamPath,
     mut params: Params,
     idempotency: Idempotency,
@@ -210,7 +211,7 @@ pub(super) async fn get(
     ),
 )]
 pub(super) async fn replace(
-    State(api): State<Api>,
+    Acting(api): Acting,
     JobPath(key): JobPath,
     mut params: Params,
     Condition(precondition): Condition,
@@ -250,7 +251,7 @@ pub(super) async fn replace(
     ),
 )]
 pub(super) async fn update(
-    State(api): State<Api>,
+    Acting(api): Acting,
     JobPath(key): JobPath,
     mut params: Params,
     Condition(precondition): Condition,
@@ -295,7 +296,7 @@ pub(super) async fn update(
     ),
 )]
 pub(super) async fn delete(
-    State(api): State<Api>,
+    Acting(api): Acting,
     JobPath(key): JobPath,
     mut params: Params,
 ) -> Result<Response, Problem> {
@@ -333,7 +334,7 @@ pub(super) async fn delete(
     ),
 )]
 pub(super) async fn pause(
-    State(api): State<Api>,
+    Acting(api): Acting,
     JobPath(key): JobPath,
     params: Params,
     _: NoBody,
@@ -364,7 +365,7 @@ pub(super) async fn pause(
     ),
 )]
 pub(super) async fn resume(
-    State(api): State<Api>,
+    Acting(api): Acting,
     JobPath(key): JobPath,
     params: Params,
     _: NoBody,
@@ -391,7 +392,7 @@ pub(super) async fn resume(
     ),
 )]
 pub(super) async fn notification_test(
-    State(api): State<Api>,
+    Acting(api): Acting,
     JobPath(key): JobPath,
     mut params: Params,
     _: NoBody,

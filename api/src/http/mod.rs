@@ -10,6 +10,7 @@ mod jobs;
 mod json;
 pub mod openapi;
 mod problem;
+mod rate;
 mod runs;
 mod teams;
 mod tokens;
@@ -31,10 +32,12 @@ use uuid::Uuid;
 
 use crate::app::{App, Moment};
 use crate::domain::access::{Author, Principal};
+use crate::domain::rate::RateLimit;
 use crate::identity::{Oidc, Refused, looks_like_jwt};
 use access::Operations;
 use auth::{AdminToken, KnownTokens};
 use problem::Problem;
+use rate::Rates;
 
 /// What a request may take, well inside the 30 s of API Gateway and the 29 s of the function.
 const REQUEST_TIME: Duration = Duration::from_secs(20);
@@ -47,6 +50,7 @@ struct Api {
     oidc: Option<Oidc>,
     operations: Arc<Operations>,
     known_tokens: Arc<KnownTokens>,
+    rates: Arc<Rates>,
     document: Arc<str>,
 }
 
@@ -75,17 +79,27 @@ impl Api {
     }
 }
 
-/// The whole API over `app`. `admin_token_sha256` is the hash of the token that every `/v1` path
-/// takes from an administrator, 64 hexadecimal digits; with anything else it lets nobody in. `oidc`
-/// is the deployment's provider, if it has one.
-pub fn router(app: App, admin_token_sha256: &str, oidc: Option<Oidc>) -> Router {
+/// Who the API lets in, besides the bearers of team tokens.
+#[derive(Clone, Debug, Default)]
+pub struct Doors {
+    /// SHA-256 of the administrator's token, 64 hexadecimal digits; with anything else there is none.
+    pub admin_token_sha256: String,
+    /// The deployment's provider, if it has one.
+    pub oidc: Option<Oidc>,
+    /// How much everybody may send; `None` for no limit.
+    pub rate_limit: Option<RateLimit>,
+}
+
+/// The whole API over `app`.
+pub fn router(app: App, doors: Doors) -> Router {
     let (v1, document) = openapi::routes().split_for_parts();
     let api = Api {
         app: Arc::new(app),
-        admin: AdminToken::from_hex(admin_token_sha256),
-        oidc,
+        admin: AdminToken::from_hex(&doors.admin_token_sha256),
+        oidc: doors.oidc,
         operations: Arc::new(Operations::of(&document, "/v1")),
         known_tokens: Arc::default(),
+        rates: Arc::new(Rates::new(doors.rate_limit)),
         document: document.to_json().unwrap_or_default().into(),
     };
     Router::new()

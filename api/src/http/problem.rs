@@ -1,5 +1,7 @@
 //! Problem details (RFC 9457): the one body of everything that went wrong.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -43,7 +45,7 @@ pub(super) struct FieldError {
     /// JSON pointer (RFC 6901) into the body, or the name of a query parameter.
     #[schema(example = "/notifications/subscribers/0/endpoint")]
     pointer: String,
-    /// `required`, `type`, `unknown_field`, `format`, `range`, `not_allowed`, `duplicate` or
+    /// `required`, `type`, `unknown_field`, `format`, `range`, `not_allowed`, `forbidden`, `duplicate` or
     /// `does_not_exist`.
     #[schema(example = "format")]
     code: String,
@@ -70,6 +72,8 @@ pub(super) enum ProblemCode {
     PreconditionFailed,
     /// The `Idempotency-Key` came before with another request.
     IdempotencyMismatch,
+    /// More requests than one may send.
+    RateLimited,
     PayloadTooLarge,
     UnsupportedMediaType,
     /// AWS did not answer, or asks for patience: the same again later may succeed.
@@ -93,6 +97,13 @@ pub(super) enum CommonProblems {
     /// What the path names does not exist, or is another team's
     #[response(status = 404, content_type = "application/problem+json")]
     NotFound(Problem),
+    /// More requests than one may send; `Retry-After` says how long to wait
+    #[response(
+        status = 429,
+        content_type = "application/problem+json",
+        headers(("Retry-After" = u32, description = "Seconds")),
+    )]
+    RateLimited(Problem),
     /// Something broke; the request id leads to the log
     #[response(status = 500, content_type = "application/problem+json")]
     Internal(Problem),
@@ -182,6 +193,19 @@ impl Problem {
 
     pub(super) fn method_not_allowed(detail: impl Into<String>) -> Problem {
         Problem::new(StatusCode::METHOD_NOT_ALLOWED, ProblemCode::MethodNotAllowed, detail)
+    }
+
+    /// One request too many, of somebody who may send so many a second; the same may pass after `wait`.
+    pub(super) fn rate_limited(per_second: u32, wait: Duration) -> Problem {
+        let seconds = wait.as_millis().div_ceil(1000).max(1);
+        Problem {
+            retry_after: Some(u32::try_from(seconds).unwrap_or(u32::MAX)),
+            ..Problem::new(
+                StatusCode::TOO_MANY_REQUESTS,
+                ProblemCode::RateLimited,
+                format!("more than the {per_second} requests a second that you may send"),
+            )
+        }
     }
 
     pub(super) fn payload_too_large(detail: impl Into<String>) -> Problem {

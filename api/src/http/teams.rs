@@ -4,9 +4,6 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
-use serde::Serialize;
-use serde_json::Value;
-use utoipa::ToSchema;
 
 use super::Api;
 use super::auth::{Acting, Caller};
@@ -14,17 +11,17 @@ use super::dry_run::DryRunParams;
 use super::extract::{Condition, ConditionParams, JsonBody, NoBody, Params, TeamParams, TeamPath};
 use super::problem::{ChangeProblems, CommonProblems, Problem};
 use crate::app::{Change, ChangedTeam};
-use crate::domain::access::Role;
+use crate::domain::ids::TeamName;
 use crate::domain::team::Team;
-use crate::domain::violation::Violation;
-
-const LIMIT_DEFAULT: i32 = 50;
-const LIMIT_MAX: i32 = 100;
 
 mod body;
 
-pub(super) use body::TeamBody;
-use body::{NotComplying, TeamAnswer, TeamDryRun, TeamList, TeamRequest, WhoAmI};
+use body::{
+    NotComplying, TeamAnswer, TeamBody, TeamChanged, TeamDryRun, TeamList, TeamRequest, WhoAmI,
+};
+
+const LIMIT_DEFAULT: i32 = 50;
+const LIMIT_MAX: i32 = 100;
 
 /// Create a team
 ///
@@ -231,7 +228,7 @@ pub(super) async fn who_am_i(
 
 async fn change(
     api: &Api,
-    name: &crate::domain::ids::TeamName,
+    name: &TeamName,
     change: Change,
     Condition(precondition): Condition,
     mut params: Params,
@@ -249,7 +246,7 @@ async fn change(
 }
 
 fn answer(changed: &ChangedTeam) -> Response {
-    let body = TeamAnswer {
+    let body = TeamChanged {
         team: TeamBody::of(&changed.team),
         not_complying: NotComplying::of(&changed.not_complying),
     };

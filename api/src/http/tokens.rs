@@ -6,32 +6,20 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use jiff::Timestamp;
 use serde::Serialize;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 
 use super::Api;
 use super::auth::Acting;
 use super::dry_run::DryRunParams;
-use super::extract::{JsonBody, NoBody, Params, TeamParams, TeamPath, TokenPath};
+use super::extract::{JsonBody, NoBody, Params, TeamParams, TeamPath, TokenParams, TokenPath};
 use super::problem::{ChangeProblems, CommonProblems, Problem};
 use crate::domain::token::{Secret, Standing, Token};
 
 const LIMIT_DEFAULT: i32 = 50;
 const LIMIT_MAX: i32 = 100;
 
-/// The parameters in the paths of a token.
-#[derive(IntoParams)]
-#[into_params(parameter_in = Path)]
-#[expect(dead_code, reason = "describes the path in the OpenAPI document; TokenPath reads it")]
-pub(super) struct TokenParams {
-    /// The team
-    team: String,
-    /// The token's id
-    #[param(pattern = "^[0-9a-f]{16}$")]
-    token: String,
-}
-
 /// What one may do in a team; each role may do what the one before it may.
-#[derive(Clone, Copy, Serialize, ToSchema)]
+#[derive(ToSchema)]
 #[serde(rename_all = "snake_case")]
 #[expect(dead_code, reason = "describes the field in the OpenAPI document")]
 enum TeamRole {
@@ -46,7 +34,7 @@ enum TeamRole {
 }
 
 /// A token, as it is asked for.
-#[derive(Serialize, ToSchema)]
+#[derive(ToSchema)]
 #[expect(dead_code, reason = "describes the body in the OpenAPI document")]
 pub(super) struct TokenRequest {
     /// Who or what has it

@@ -167,12 +167,14 @@ impl Store {
             return Ok(Inserted::KeyKnown);
         }
         if refused.first() == Some(&true) {
-            let known = self.job_get(&job.key()).await?;
-            return Err(if known.is_some_and(|known| known.deletion.is_some()) {
-                Error::Conflict(format!("job `{name}` is being deleted"))
-            } else {
-                Error::AlreadyExists(format!("job `{name}`"))
-            });
+            return match self.job_get(&job.key()).await? {
+                // Its answer was lost, and the call made once more: then it is this very job.
+                Some(known) if known.id == job.id => Ok(Inserted::Done),
+                Some(known) if known.deletion.is_some() => {
+                    Err(Error::Conflict(format!("job `{name}` is being deleted")))
+                }
+                _ => Err(Error::AlreadyExists(format!("job `{name}`"))),
+            };
         }
         Err(match (self.team_get(&job.team).await?, with.max_jobs) {
             (Some(_), Some(max)) => Error::Invalid(vec![too_many_jobs(max)]),

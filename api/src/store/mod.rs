@@ -8,6 +8,7 @@
 //! | run | `RUNS#<team>#<job>` | the run's id |
 //! | idempotency key | `IDEM#<team>` | its SHA-256 |
 //! | audit entry | `AUDIT#<team>` | its id |
+//! | bucket of a principal's requests | `RATE#<kind>#<id>` | `RATE` |
 //! | keys of the OIDC provider | `OIDC` | SHA-256 of the issuer |
 //!
 //! Names hold no `#`. The sparse index `due` has an entry for each job that a reconcile must come
@@ -21,6 +22,7 @@ mod idempotency;
 mod jobs;
 mod keys;
 mod launches;
+mod rates;
 mod runs;
 mod teams;
 mod tokens;

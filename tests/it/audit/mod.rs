@@ -9,18 +9,30 @@ use cronplane::domain::access::{Author, PrincipalKind, Role};
 use cronplane::domain::audit::{Entry, Outcome};
 
 use crate::cloud::Cloud;
+use crate::http::secret;
 
 /// Somebody who asks for this operation.
 pub(crate) fn author(operation: &str) -> Author {
     Author {
         kind: PrincipalKind::TeamToken,
-        id: "platform/0123456789abcdef".to_owned(),
+        id: format!("platform/{}", secret().id().as_str()),
         name: "the deploy pipeline".to_owned(),
         role: Some(Role::Owner),
         source_ip: Some("192.0.2.17".to_owned()),
         user_agent: Some("curl/8.5.0".to_owned()),
         request_id: format!("request of {operation}"),
         operation: operation.to_owned(),
+    }
+}
+
+/// The administrator who asks for this operation.
+fn administrator(operation: &str) -> Author {
+    Author {
+        kind: PrincipalKind::StackToken,
+        id: "administrator".to_owned(),
+        name: "the stack's administrator token".to_owned(),
+        role: Some(Role::Administrator),
+        ..author(operation)
     }
 }
 

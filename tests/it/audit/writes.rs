@@ -8,10 +8,10 @@ use cronplane::domain::job::{Deletion, Phase};
 use cronplane::error::Error;
 use serde_json::{Value, json};
 
-use super::{author, entries, entries_of};
+use super::{administrator, author, entries, entries_of};
 use crate::cloud::{Cloud, deployment};
 use crate::history::with_job;
-use crate::http::Api;
+use crate::http::{Api, secret};
 use crate::job::{
     at, definition, delete, key, moment, patch, put, stored, sweep_for_an_hour, team,
 };
@@ -114,6 +114,47 @@ fn asked(operation: &str) -> Asked {
             let told = vec![change("/reason", Value::Null, json!("enough"))];
             (json!({"reason": "enough"}), 202, of_run, told)
         }
+        "create_team" => {
+            let told = vec![
+                change("/display_name", Value::Null, json!("New")),
+                change("/guardrails/public_ip", Value::Null, json!(true)),
+            ];
+            (json!({"name": "new", "display_name": "New"}), 201, Target::default(), told)
+        }
+        "replace_team" => {
+            let body =
+                json!({"guardrails": {"max_cpu": 512, "secrets": ["arn:aws:ssm:*:*:parameter/x"]}});
+            let narrowed = ["task_roles", "execution_roles", "clusters", "file_systems"];
+            let mut told: Vec<FieldChange> = narrowed
+                .map(|name| change(&format!("/guardrails/{name}"), json!(["*"]), Value::Null))
+                .into();
+            let patterns = json!(["arn:aws:ssm:*:*:parameter/x"]);
+            told.insert(3, change("/guardrails/secrets", json!(["*"]), patterns));
+            told.push(change("/guardrails/max_cpu", Value::Null, json!(512)));
+            (body, 200, Target::default(), told)
+        }
+        "update_team" => {
+            let told = vec![change("/quotas/max_jobs", Value::Null, json!(7))];
+            (json!({"quotas": {"max_jobs": 7}}), 200, Target::default(), told)
+        }
+        "delete_team" => (json!({}), 204, Target::default(), Vec::new()),
+        "create_token" => {
+            let told = vec![
+                change("/role", Value::Null, json!("viewer")),
+                change("/description", Value::Null, json!("for a test")),
+                change("/expires_at", Value::Null, json!("2027-03-01T00:00:00Z")),
+            ];
+            let body = json!({
+                "role": "viewer", "description": "for a test", "expires_at": "2027-03-01T00:00:00Z",
+            });
+            // Which token it is, the answer says.
+            (body, 201, Target::default(), told)
+        }
+        "revoke_token" => {
+            let target =
+                Target { token: Some(secret().id().as_str().to_owned()), ..Target::default() };
+            (json!({}), 204, target, Vec::new())
+        }
         other => panic!("{other}: what is its audit entry?"),
     };
     Asked { body, status, target, changes }
@@ -142,15 +183,24 @@ async fn every_write_leaves_one_entry_that_says_who_did_what() {
     assert!(writes.len() >= 9, "{writes:?}");
     for (path, method, operation) in writes {
         let asked = asked(&operation);
-        let api = Api::with_job().await;
-        api.ingest(&state("0a", 0, "RUNNING", 7)).await;
-        if operation == "resume_job" {
-            api.post(&format!("{JOB}/pause"), json!({})).await;
+        let api = if operation == "delete_team" { Api::new() } else { Api::with_job().await };
+        if operation != "delete_team" {
+            api.ingest(&state("0a", 0, "RUNNING", 7)).await;
         }
+        if operation == "resume_job" {
+            api.app.job_set_enabled(&key(), false, moment()).await.unwrap();
+        }
+        let author = match &*operation {
+            "create_team" | "replace_team" | "update_team" | "delete_team" => {
+                administrator(&operation)
+            }
+            _ => author(&operation),
+        };
         assert_eq!(entries(&api.cloud), [], "nobody is nobody's author");
         let path = path.replace("{team}", "platform").replace("{job}", "nightly-report");
-        let path = format!("/v1{}", path.replace("{run}", RUN));
-        let somebody = api.on_behalf_of(author(&operation));
+        let path = path.replace("{run}", RUN).replace("{token}", secret().id().as_str());
+        let path = format!("/v1{path}");
+        let somebody = api.on_behalf_of(author.clone());
         let dry = format!("{path}?dry_run=true");
         let dry = somebody.send_json(&method, &dry, &[], asked.body.clone()).await;
         assert_eq!(dry.status, 200, "{operation}");
@@ -158,17 +208,21 @@ async fn every_write_leaves_one_entry_that_says_who_did_what() {
         let before = jiff::Timestamp::now();
         let answer = somebody.send_json(&method, &path, &[], asked.body.clone()).await;
         assert_eq!(answer.status, asked.status, "{operation}: {}", answer.text);
-        let told = entries(&api.cloud);
+        let team = if operation == "create_team" { "new" } else { "platform" };
+        let told = entries_of(&api.cloud, team);
         let [entry] = &told[..] else { panic!("{operation}: {} entries", told.len()) };
         let mut target = asked.target;
+        if operation == "create_token" {
+            target.token = Some(answer.json()["id"].as_str().unwrap().to_owned());
+        }
         if operation == "start_run" {
             target.run = Some(answer.json()["id"].as_str().unwrap().to_owned());
         }
         let wanted = Entry {
             id: entry.id.clone(),
             at: entry.at,
-            team: team(),
-            author: author(&operation),
+            team: TeamName::parse(team).unwrap(),
+            author,
             target,
             outcome: Outcome::Accepted,
             reason: None,
@@ -197,24 +251,24 @@ async fn a_change_and_its_entry_are_one_transaction() {
         cloud.state().table.requests.clear();
         app.job_set_enabled(&key(), false, moment(10)).await.unwrap();
         let state = cloud.state();
-        let first: Vec<(&str, String)> = state
-            .table
-            .requests
-            .iter()
-            .take(2)
+        let writes = state.table.requests.iter().filter(|request| request.operation != "GetItem");
+        let first: Vec<(&str, String)> = writes
+            .take(3)
             .map(|request| {
                 (request.operation, request.key.as_ref().unwrap()["pk"].as_s().unwrap().clone())
             })
             .collect();
         let job = "TEAM#platform".to_owned();
+        let lease = ("UpdateItem", job.clone());
         let wanted = match is_somebody {
-            true => {
-                [("TransactWriteItems", job), ("TransactWriteItems", "AUDIT#platform".to_owned())]
-            }
-            // The second takes the lease.
-            false => [("UpdateItem", job.clone()), ("UpdateItem", job)],
+            true => vec![
+                ("TransactWriteItems", job),
+                ("TransactWriteItems", "AUDIT#platform".to_owned()),
+                lease,
+            ],
+            false => vec![("UpdateItem", job), lease],
         };
-        assert_eq!(first, wanted);
+        assert_eq!(first[..wanted.len()], wanted);
         let put = state.table.requests.iter().find(|request| {
             request.key.as_ref().is_some_and(|key| key["pk"].as_s().unwrap().starts_with("AUDIT#"))
         });

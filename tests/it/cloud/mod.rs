@@ -24,6 +24,7 @@ use cronplane::app::App;
 use cronplane::domain::deployment::{Deployment, Network};
 use cronplane::domain::ids::TeamName;
 use cronplane::domain::team::{Guardrails, Team, TeamDefinition};
+use cronplane::domain::token::Token;
 use cronplane::fleet::Fleet;
 use cronplane::provision::{Clients, Provisioner};
 use cronplane::store::Store;
@@ -230,6 +231,14 @@ impl Cloud {
         let mut item: Item = serde_dynamo::to_item(team).unwrap();
         item.insert("pk".to_owned(), AttributeValue::S("TEAMS".to_owned()));
         item.insert("sk".to_owned(), AttributeValue::S(team.name.to_string()));
+        self.state().table.put(item);
+    }
+
+    /// Puts a token into the table behind everybody's back.
+    pub(crate) fn put_token(&self, token: &Token) {
+        let mut item: Item = serde_dynamo::to_item(token).unwrap();
+        item.insert("pk".to_owned(), AttributeValue::S(format!("TEAM#{}", token.team)));
+        item.insert("sk".to_owned(), AttributeValue::S(format!("TOKEN#{}", token.id.as_str())));
         self.state().table.put(item);
     }
 

@@ -1,10 +1,18 @@
 //! A client of the API over a cloud of its own.
 
+use std::time::Duration;
+
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request, header, request};
-use cronplane::app::App;
-use cronplane::domain::access::Author;
+use cronplane::app::{App, Moment};
+use cronplane::domain::access::{Author, PrincipalKind};
+use cronplane::domain::ids::TeamName;
+use cronplane::domain::token::{Secret, Token};
+use cronplane::http::{Doors, router};
+use jiff::{SignedDuration, Timestamp};
+use lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpRequestContext;
+use lambda_http::request::RequestContext;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use tower::ServiceExt as _;
@@ -22,6 +30,8 @@ pub(crate) struct Api {
     pub(crate) cloud: Cloud,
     pub(crate) app: App,
     pub(super) router: Router,
+    /// Whose requests these are; `None` for the administrator's, as any client sends them.
+    author: Option<Author>,
 }
 
 pub(crate) struct Answer {
@@ -78,21 +88,55 @@ impl Api {
     pub(crate) fn new() -> Api {
         let cloud = Cloud::default();
         let app = cloud.app();
-        Api { router: cronplane::http::router(app.clone(), &token_hash()), cloud, app }
+        Api::over(cloud, app, doors())
     }
 
-    /// An API with the job in it.
+    pub(crate) fn over(cloud: Cloud, app: App, doors: Doors) -> Api {
+        Api { router: router(app.clone(), doors), cloud, app, author: None }
+    }
+
+    /// An API with the job in it, which nobody is the author of.
     pub(crate) async fn with_job() -> Api {
         let api = Api::new();
-        api.post(JOBS, definition()).await.of_status(201);
+        let team = TeamName::parse("platform").unwrap();
+        api.app
+            .job_create(team, definition(), Moment::begin(Duration::from_secs(20)))
+            .await
+            .unwrap();
         api.cloud.take_calls();
         api
     }
 
-    /// The same API, whose requests are those of `author`.
+    /// The same API, whose requests are those of `author`: an administrator or somebody of `platform`,
+    /// as API Gateway passes them on.
     pub(crate) fn on_behalf_of(&self, author: Author) -> Api {
-        let app = self.app.on_behalf_of(author);
-        Api { router: cronplane::http::router(app.clone(), &token_hash()), app, ..self.clone() }
+        if author.kind == PrincipalKind::TeamToken {
+            let token = token_of(&author);
+            assert_eq!(author.id, token.principal_id());
+            self.cloud.put_token(&token);
+        }
+        Api { author: Some(author), ..self.clone() }
+    }
+
+    /// A request with a token, and with what else is known of its author.
+    pub(super) fn authorized(&self, method: &str, path: &str) -> request::Builder {
+        let Some(author) = &self.author else {
+            return authorized(method, path);
+        };
+        let token = match author.kind {
+            PrincipalKind::TeamToken => secret().expose().to_owned(),
+            _ => TOKEN.to_owned(),
+        };
+        let mut context = ApiGatewayV2httpRequestContext::default();
+        context.request_id = Some(author.request_id.clone());
+        context.http.source_ip = author.source_ip.clone();
+        let agent = author.user_agent.clone().unwrap_or_default();
+        Request::builder()
+            .method(method)
+            .uri(path)
+            .header(header::AUTHORIZATION, format!("Bearer {token}"))
+            .header(header::USER_AGENT, agent)
+            .extension(RequestContext::ApiGatewayV2(context))
     }
 
     pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
@@ -108,7 +152,7 @@ impl Api {
 
     /// Sends a request with the token and without a body.
     pub(super) async fn call(&self, method: &str, path: &str) -> Answer {
-        self.send(authorized(method, path).body(Body::empty()).unwrap()).await
+        self.send(self.authorized(method, path).body(Body::empty()).unwrap()).await
     }
 
     pub(crate) async fn get(&self, path: &str) -> Answer {
@@ -127,7 +171,8 @@ impl Api {
         headers: &[(&str, &str)],
         body: Value,
     ) -> Answer {
-        let mut request = authorized(method, path).header(header::CONTENT_TYPE, "application/json");
+        let mut request =
+            self.authorized(method, path).header(header::CONTENT_TYPE, "application/json");
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
@@ -135,7 +180,7 @@ impl Api {
     }
 
     pub(super) async fn post_text(&self, path: &str, kind: &str, body: String) -> Answer {
-        let request = authorized("POST", path).header(header::CONTENT_TYPE, kind);
+        let request = self.authorized("POST", path).header(header::CONTENT_TYPE, kind);
         self.send(request.body(Body::from(body)).unwrap()).await
     }
 
@@ -145,8 +190,34 @@ impl Api {
     }
 }
 
-fn token_hash() -> String {
-    Sha256::digest(TOKEN).iter().map(|byte| format!("{byte:02x}")).collect()
+/// Those of a deployment without a provider and without a limit.
+pub(crate) fn doors() -> Doors {
+    let hash = Sha256::digest(TOKEN).iter().map(|byte| format!("{byte:02x}")).collect();
+    Doors { admin_token_sha256: hash, ..Doors::default() }
+}
+
+/// The token of everybody in `platform`.
+pub(crate) fn secret() -> Secret {
+    Secret::new(&TeamName::parse("platform").unwrap(), [7; 32])
+}
+
+/// What the table has of the token of `author`, whose use was noted just now.
+fn token_of(author: &Author) -> Token {
+    let secret = secret();
+    let now = Timestamp::now();
+    Token {
+        id: secret.id(),
+        team: TeamName::parse("platform").unwrap(),
+        team_id: "id-of-platform".to_owned(),
+        hash: secret.hash(),
+        role: author.role.unwrap(),
+        description: author.name.clone(),
+        created_at: now,
+        created_by: "administrator".to_owned(),
+        valid_until: now + SignedDuration::from_hours(1),
+        revoked_at: None,
+        last_used_at: Some(now),
+    }
 }
 
 pub(super) fn authorized(method: &str, path: &str) -> request::Builder {

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use axum::body::Body;
 use axum::http::{Request, header};
+use cronplane::http::Doors;
 use serde_json::{Value, json};
 
 use lambda_http::RequestExt as _;
@@ -318,11 +319,8 @@ async fn nobody_gets_in_without_the_token() {
 async fn a_deployment_without_a_token_lets_nobody_in() {
     let cloud = Cloud::default();
     for hash in ["", "00", &"zz".repeat(32)] {
-        let api = Api {
-            router: cronplane::http::router(cloud.app(), hash),
-            cloud: cloud.clone(),
-            app: cloud.app(),
-        };
+        let doors = Doors { admin_token_sha256: hash.to_owned(), ..Doors::default() };
+        let api = Api::over(cloud.clone(), cloud.app(), doors);
         api.get(JOBS).await.problem(401, "unauthorized");
         let empty = authorized("GET", JOBS).header(header::AUTHORIZATION, "Bearer ");
         api.send(empty.body(Body::empty()).unwrap()).await.problem(401, "unauthorized");

@@ -536,7 +536,7 @@ impl JobStatus {
 }
 
 impl Compliance {
-    fn of(forbidden: &[Violation]) -> Compliance {
+    pub(in crate::http) fn of(forbidden: &[Violation]) -> Compliance {
         let told = forbidden.iter().take(COMPLIANCE_VIOLATIONS_MAX);
         let violations = told.map(|one| ComplianceViolation {
             pointer: one.pointer.clone(),
