@@ -7,10 +7,9 @@ import hashlib
 import types
 
 import pytest
-from conftest import REGION, ACCOUNT
-from product import at_once, get, job_path, jobs, make_team, post, problem, run_now, until, written_down
+from product import arn, at_once, get, job_path, jobs, make_team, post, problem, until, written_down
 
-CREW, NEIGHBOUR = "crew", "neighbour"
+CREW, NEIGHBOUR, PASSING = "crew", "neighbour", "passing"
 DAILY = "rate(1 day)"
 MERGE = {"Content-Type": "application/merge-patch+json"}
 # Instances go by what they read of a token for 30 s; the rest is for a slow machine.
@@ -43,7 +42,7 @@ def refused_everywhere(stack, token: str) -> bool:
     return all(status == 401 for status, _, _ in at_once(*[lambda: stack.call("GET", "/v1/me", token=token)] * 10))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def crew(stack):
     """Two teams with a job each, and a token of each role in one of them."""
     made = make_team(stack, CREW, {"display_name": "The crew", "guardrails": {"max_cpu": 512, "images": ["busybox:*"]}})
@@ -135,21 +134,37 @@ def test_a_token_is_shown_once_and_known_by_its_hash(stack, crew):
     problem(stack.call("GET", "/v1/me", token=token.text[:-1] + ("a" if token.text[-1] != "a" else "b")), 401)
 
 
-def test_a_token_that_was_revoked_is_soon_refused_everywhere(stack, crew):
-    token = make_token(stack, "owner")
-    assert all(status == 200 for status, _, _ in at_once(*[lambda: stack.call("GET", "/v1/me", token=token.text)] * 10))
-    # Itself, which an owner may.
-    assert stack.call("DELETE", token.path, token=token.text)[0] == 204
-    until(lambda: refused_everywhere(stack, token.text), FORGOTTEN, "the token is refused")
-    assert get(stack, token.path)["status"] == "revoked"
-    assert get(stack, token.path)["last_used_at"] is not None
+@pytest.fixture(scope="session")
+def over(stack, crew):
+    """Tokens that were good and known to whichever instances there are, and then came to an end, each in its way."""
+    make_team(stack, PASSING)
+    tokens = {
+        "revoked": make_token(stack, "owner"),
+        "expired": make_token(stack, "viewer", expires_at=in_seconds(10)),
+        "of a team that is gone": make_token(stack, "editor", PASSING),
+    }
+    for token in tokens.values():
+        answers = at_once(*[lambda: stack.call("GET", "/v1/me", token=token.text)] * 10)
+        assert [status for status, _, _ in answers] == [200] * 10
+    # By its own holder, which an owner may.
+    assert stack.call("DELETE", tokens["revoked"].path, token=tokens["revoked"].text)[0] == 204
+    assert stack.call("DELETE", team_path(PASSING))[0] == 204
+    return tokens
 
 
-def test_a_token_that_has_expired_is_soon_refused_everywhere(stack, crew):
-    token = make_token(stack, "viewer", expires_at=in_seconds(5))
-    assert stack.call("GET", jobs(team=CREW), token=token.text)[0] == 200
+@pytest.mark.parametrize("how", ["revoked", "expired", "of a team that is gone"])
+def test_a_token_that_came_to_its_end_is_soon_refused_everywhere(stack, over, how):
+    token = over[how]
     until(lambda: refused_everywhere(stack, token.text), FORGOTTEN, "the token is refused")
-    assert get(stack, token.path)["status"] == "expired"
+    if how in ("revoked", "expired"):
+        found = get(stack, token.path)
+        assert found["status"] == how and found["last_used_at"] is not None
+    else:
+        # Nor does it come back with another team of the name.
+        make_team(stack, PASSING)
+        assert refused_everywhere(stack, token.text)
+        problem(stack.call("GET", token.path), 404, "not_found")
+        assert get(stack, team_path(PASSING, "/tokens"))["items"] == []
 
 
 # ---- guardrails
@@ -158,8 +173,8 @@ def test_a_token_that_has_expired_is_soon_refused_everywhere(stack, crew):
 def test_guardrails_hold_whoever_writes_the_job(stack, crew):
     definition = {
         "name": "greedy", "image": "alpine:3", "schedule": DAILY, "cpu": 1024, "cluster": "e2e-shared",
-        "task_role": f"arn:aws:iam::{ACCOUNT}:role/jobs/report",
-        "secrets": {"A": f"arn:aws:ssm:{REGION}:{ACCOUNT}:parameter/e2e/token"},
+        "task_role": arn("iam", "role/jobs/report"),
+        "secrets": {"A": arn("ssm", "parameter/e2e/token")},
         "volumes": [{"name": "a", "mount_path": "/a", "efs": {"file_system_id": "fs-01234567"}}]}
     forbidden = {"/image", "/cpu", "/cluster", "/task_role", "/secrets/A", "/volumes/0/efs/file_system_id"}
     for token in (crew.editor.text, None):
@@ -227,29 +242,26 @@ def test_a_run_is_in_the_log_with_who_asked_for_it(stack, crew):
 # ---- the end of a team
 
 
-def test_a_team_goes_when_its_jobs_have_gone_and_its_tokens_with_it(stack):
-    team = "passing"
+def test_a_team_goes_when_its_jobs_have_gone(stack):
+    team = "leaving"
     make_team(stack, team, {"quotas": {"max_jobs": 1}})
-    token = make_token(stack, "editor", team)
     definition = {"image": "busybox:1", "schedule": DAILY}
-    status, _, job = stack.call("POST", jobs(team=team), {"name": "one", **definition}, token=token.text)
+    status, _, job = stack.call("POST", jobs(team=team), {"name": "one", **definition})
     assert status == 201, job
     assert get(stack, team_path(team))["jobs"] == 1
-    body = problem(stack.call("POST", jobs(team=team), {"name": "two", **definition}, token=token.text), 422)
+    body = problem(stack.call("POST", jobs(team=team), {"name": "two", **definition}), 422)
     assert [error["code"] for error in body["errors"]] == ["forbidden"]
     problem(stack.call("DELETE", team_path(team)), 409, "conflict")
-    status, _, _ = stack.call("DELETE", job_path("one", "?delete_logs=true", team), token=token.text)
+    status, _, _ = stack.call("DELETE", job_path("one", "?delete_logs=true", team))
     assert status in (202, 204)
     until(lambda: get(stack, team_path(team))["jobs"] == 0, 60, "the team has no jobs")
     assert stack.call("DELETE", team_path(team))[0] == 204
-    problem(stack.call("GET", team_path(team)), 404, "not_found")
-    problem(stack.call("GET", jobs(team=team)), 404, "not_found")
-    until(lambda: refused_everywhere(stack, token.text), FORGOTTEN, "the token is refused")
-    # Another team of the name has nothing of the first.
-    make_team(stack, team)
-    assert refused_everywhere(stack, token.text)
-    assert get(stack, team_path(team, "/tokens"))["items"] == []
-    assert stack.call("DELETE", team_path(team))[0] == 204
+    for path in (team_path(team), jobs(team=team), team_path(team, "/tokens")):
+        problem(stack.call("GET", path), 404, "not_found")
+    # What was done stays in the log.
+    log = get(stack, team_path(team, "/audit"))["items"]
+    assert [one["operation"] for one in log if one["outcome"] == "accepted"] == [
+        "delete_team", "delete_job", "create_job", "replace_team"]
 
 
 @pytest.mark.last
