@@ -70,7 +70,7 @@ fn the_committed_document_is_that_of_the_code() {
 fn every_operation_is_described() {
     let document = document();
     let operations = operations(&document);
-    assert_eq!(operations.len(), 16);
+    assert_eq!(operations.len(), 27);
     let mut ids = BTreeSet::new();
     for (path, method, operation) in &operations {
         let said = |value: &Value| value.as_str().is_some_and(|text| !text.trim().is_empty());
@@ -87,7 +87,7 @@ fn every_operation_is_described() {
                 content.is_some_and(|content| content.contains_key("application/problem+json"));
             assert_eq!(has_problem, is_problem, "{id} {status}");
         }
-        for status in ["400", "401", "404", "500", "503"] {
+        for status in ["400", "401", "403", "404", "429", "500", "503"] {
             assert!(responses.contains_key(status), "{id} {status}");
         }
         let parameters = operation["parameters"].as_array().unwrap();
@@ -102,7 +102,8 @@ fn every_operation_is_described() {
                 "{id}"
             );
         }
-        assert!(path.starts_with("/teams/{team}/"), "{method} {path}");
+        let of_a_team = path.starts_with("/teams/{team}");
+        assert!(of_a_team || path == "/teams" || path == "/me", "{method} {path}");
     }
 }
 
@@ -133,6 +134,19 @@ fn a_request_has_the_fields_that_are_read_and_an_answer_shows_them_all() {
         "AuditPrincipal",
         "AuditTarget",
         "AuditChange",
+        "TeamBody",
+        "TeamChanged",
+        "TeamDryRun",
+        "TeamDefaults",
+        "Guardrails",
+        "Quotas",
+        "TeamList",
+        "NotComplying",
+        "TokenBody",
+        "NewToken",
+        "TokenDryRun",
+        "TokenList",
+        "WhoAmI",
         "Problem",
     ] {
         let required = &document["components"]["schemas"][schema]["required"];
@@ -162,6 +176,8 @@ fn the_lists_of_the_document_are_those_of_the_domain() {
         "bad_request",
         "invalid",
         "unauthorized",
+        "forbidden",
+        "rate_limited",
         "not_found",
         "method_not_allowed",
         "already_exists",
@@ -331,9 +347,30 @@ async fn answers_are_as_they_are_described() {
     assert_eq!(answer.status, 200, "{}", answer.text);
     for list in ["/v1/teams/platform/audit".to_owned(), format!("{job}/audit")] {
         let told = api.get(&list).await.json();
-        assert_eq!(told["items"].as_array().unwrap().len(), 1);
+        assert!(told["items"].as_array().unwrap().len() > 1);
         check("AuditList", &told);
     }
+    let team = json!({"name": "new", "display_name": "New", "defaults": {
+        "cluster": "shared", "network": {"subnets": ["subnet-0c"]},
+        "notifications": {"subscribers": [{"protocol": "email", "endpoint": "a@example.com"}]},
+    }});
+    check("TeamBody", &api.post("/v1/teams", team).await.json());
+    check("TeamBody", &api.get("/v1/teams/platform").await.json());
+    check("TeamList", &api.get("/v1/teams").await.json());
+    let narrow = json!({"guardrails": {"images": [], "max_cpu": 512, "required_tags": {"a": "b"}}});
+    let answer = api.send_json("PATCH", "/v1/teams/platform", &[], narrow).await;
+    assert_eq!(answer.json()["not_complying"]["jobs"].as_array().unwrap().len(), 2);
+    check("TeamChanged", &answer.json());
+    let token = json!({"description": "a", "role": "viewer"});
+    let answer = api.post("/v1/teams/platform/tokens", token).await;
+    check("NewToken", &answer.json());
+    let token = format!("/v1/teams/platform/tokens/{}", answer.json()["id"].as_str().unwrap());
+    check("TokenBody", &api.get(&token).await.json());
+    check("TokenList", &api.get("/v1/teams/platform/tokens").await.json());
+    assert_eq!(api.send_json("DELETE", &token, &[], json!({})).await.status, 204);
+    check("TokenBody", &api.get(&token).await.json());
+    check("WhoAmI", &api.get("/v1/me").await.json());
+    check("WhoAmI", &owner.get("/v1/me").await.json());
     let stopped = format!("{job}/runs/20261123T140000-0a/stop");
     check("RunBody", &api.post(&stopped, json!({})).await.json());
     check("Problem", &api.post(&runs, json!({"cpu": 1})).await.json());
@@ -370,6 +407,7 @@ async fn every_operation_asks_for_the_token() {
         assert!(operation.get("security").is_none(), "{path} has a guard of its own");
         let path = format!("/v1{}", path.replace("{run}", "20261123T140000-0a"));
         let path = path.replace("{team}", "platform").replace("{job}", "hello");
+        let path = path.replace("{token}", "0123456789abcdef");
         assert!(!path.contains('{'), "{path}");
         for token in [None, Some("Bearer wrong")] {
             let mut request = Request::builder()
@@ -401,10 +439,15 @@ async fn every_change_can_be_asked_for_dry() {
         let has_flag = parameters.iter().any(|one| one["name"] == "dry_run");
         assert!(has_flag, "{method} {path}");
 
-        let api = Api::with_job().await;
-        api.ingest(&state("0a", 0, "RUNNING", 7)).await;
-        let before = api.get("/v1/teams/platform/jobs/nightly-report").await.text;
-        let (schema, status, body) = match operation["operationId"].as_str().unwrap() {
+        let id = operation["operationId"].as_str().unwrap();
+        let api = if id == "delete_team" { Api::new() } else { Api::with_job().await };
+        if id != "delete_team" {
+            api.ingest(&state("0a", 0, "RUNNING", 7)).await;
+        }
+        let token = json!({"description": "a", "role": "viewer"});
+        let token = api.post("/v1/teams/platform/tokens", token).await.json();
+        let before = api.cloud.state().table.without_audit();
+        let (schema, status, body) = match id {
             "create_job" => {
                 let other = json!({"name": "other", "image": "a", "schedule": "rate(1 day)"});
                 ("JobDryRun", 201, other)
@@ -416,9 +459,17 @@ async fn every_change_can_be_asked_for_dry() {
             "test_notifications" => ("NotificationTestDryRun", 202, json!({})),
             "start_run" => ("RunDryRun", 201, json!({"command": ["true"]})),
             "stop_run" => ("RunDryRun", 202, json!({"reason": "enough"})),
+            "create_team" => ("TeamDryRun", 201, json!({"name": "new"})),
+            "replace_team" | "update_team" => {
+                ("TeamDryRun", 200, json!({"quotas": {"max_jobs": 0}}))
+            }
+            "delete_team" => ("TeamDryRun", 204, json!({})),
+            "create_token" => ("TokenDryRun", 201, json!({"description": "a", "role": "viewer"})),
+            "revoke_token" => ("TokenDryRun", 204, json!({})),
             other => panic!("{other}: how is it asked for dry?"),
         };
         let path = path.replace("{run}", "20261123T140000-0a").replace("{team}", "platform");
+        let path = path.replace("{token}", token["id"].as_str().unwrap());
         let path = format!("/v1{}?dry_run=true", path.replace("{job}", "nightly-report"));
         api.cloud.take_calls();
         let answer = api.send_json(&method, &path, &[], body).await;
@@ -428,15 +479,15 @@ async fn every_change_can_be_asked_for_dry() {
         let told = answer.json();
         assert_eq!(told["status"], status, "{method} {path}");
         assert_eq!(told["answer"].is_null(), matches!(status, 204) || schema.starts_with("Not"));
-        let calls = told["aws_calls"].as_array().unwrap();
-        // A job that is not paused needs nothing to be resumed.
-        assert_eq!(calls.is_empty(), path.contains("/resume"), "{method} {path}");
+        // Teams and tokens are nothing of AWS's; a job that is not paused needs nothing to be resumed.
+        let calls = told["aws_calls"].as_array();
+        assert_eq!(calls.is_none(), id.ends_with("team") || id.ends_with("token"), "{id}");
+        assert!(calls.is_none_or(|calls| calls.is_empty() == (id == "resume_job")), "{id}");
         let described = &document["components"]["schemas"][schema];
         assert_eq!(difference(&document, described, &told, ""), None, "{method} {path}");
         let described = &operation["responses"]["200"]["content"]["application/json"]["schema"];
         assert_eq!(difference(&document, described, &told, ""), None, "{method} {path}");
-        let after = api.get("/v1/teams/platform/jobs/nightly-report").await.text;
-        assert_eq!(after, before, "{method} {path}");
+        assert_eq!(api.cloud.state().table.without_audit(), before, "{method} {path}");
     }
     assert!(changes >= 8);
 }
@@ -465,6 +516,12 @@ fn a_conflict_that_may_pass_is_described_with_its_header() {
         "resume_job",
         "start_run",
         "stop_run",
+        "create_team",
+        "replace_team",
+        "update_team",
+        "delete_team",
+        "create_token",
+        "revoke_token",
     ];
     assert_eq!(described, wanted.into());
 }

@@ -57,7 +57,7 @@ impl App {
         Some(entry.denied(reason))
     }
 
-    /// Writes down what this app's author tried and may not do, and why.
+    /// Writes down what this app's author tried and may not do, and why, if the team exists.
     pub async fn audit_denied(
         &self,
         team: &TeamName,
@@ -66,7 +66,7 @@ impl App {
         moment: Moment,
     ) -> Result<()> {
         match self.entry_of_denied(team, target, reason, moment) {
-            Some(entry) => self.store.audit_put(&entry).await,
+            Some(entry) => self.store.audit_put_denied(&entry).await,
             None => Ok(()),
         }
     }

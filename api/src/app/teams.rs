@@ -58,19 +58,20 @@ impl App {
         let mut items = Vec::new();
         let behind = |name: &&TeamName| after.as_deref().is_none_or(|after| name.as_str() > after);
         let mut names = access.teams.keys().filter(behind);
+        // Of what an OIDC provider says some may not exist.
+        let mut last = None;
         for name in names.by_ref().take(limit) {
             items.extend(self.store.team_get(name).await?);
+            last = Some(encode_cursor(LIST, name.as_str()));
         }
-        let last = items.last().map(|team: &Team| encode_cursor(LIST, team.name.as_str()));
-        let next = names.next().and(last);
+        let next = last.filter(|_| names.next().is_some());
         Ok(ListedTeams { items, next })
     }
 
     /// Creates a team from the JSON of a request. Errors: `Invalid`, `AlreadyExists`.
     pub async fn team_create(&self, definition: Value, moment: Moment) -> Result<Team> {
         let team = self.team_new(definition, moment)?;
-        self.team_insert(&team, moment).await?;
-        Ok(team)
+        self.team_insert(team, moment).await
     }
 
     /// As [`App::team_create`], without doing it.
@@ -88,10 +89,14 @@ impl App {
         Ok(team_of(name, definition, moment))
     }
 
-    async fn team_insert(&self, team: &Team, moment: Moment) -> Result<()> {
+    async fn team_insert(&self, team: Team, moment: Moment) -> Result<Team> {
+        // Some are from before there were teams. None comes as long as there is no team, and should one go
+        // meanwhile, the number is too great, which a deletion of the team puts up with.
+        let team = Team { jobs: self.store.job_count(&team.name).await?, ..team };
         let changed = changes(&json!({}), &team.definition.as_json());
         let entry = self.entry(&team.name, Target::default(), changed, moment);
-        self.store.team_insert(team, entry.as_ref()).await
+        self.store.team_insert(&team, entry.as_ref()).await?;
+        Ok(team)
     }
 
     /// Changes what is said of a team, or creates it where `change` is a whole definition and there is
@@ -108,12 +113,15 @@ impl App {
     ) -> Result<ChangedTeam> {
         for _ in 0..WRITES_MAX {
             let known = self.store.team_get(name).await?;
-            let (next, created) =
+            let (mut next, created) =
                 self.team_changed(name, known.as_ref(), change, precondition, moment)?;
             let done = match &known {
-                None => match self.team_insert(&next, moment).await {
+                None => match self.team_insert(next.clone(), moment).await {
                     Err(Error::AlreadyExists(_)) => false,
-                    other => other.map(|()| true)?,
+                    inserted => {
+                        next = inserted?;
+                        true
+                    }
                 },
                 Some(known) if known.definition == next.definition => true,
                 Some(known) => {
@@ -195,13 +203,13 @@ impl App {
     /// The team that [`App::team_delete`] would delete.
     pub async fn team_delete_dry(&self, name: &TeamName) -> Result<Team> {
         let team = self.team(name).await?;
-        if team.jobs > 0 {
-            return Err(Error::Conflict(format!(
-                "team `{name}` has {} jobs: delete them first, and wait until they are gone",
-                team.jobs
-            )));
+        // Counted after it was read: a job that comes since changes its number, and it is not deleted.
+        match self.store.job_count(name).await? {
+            0 => Ok(team),
+            jobs => Err(Error::Conflict(format!(
+                "team `{name}` has {jobs} jobs: delete them first, and wait until they are gone"
+            ))),
         }
-        Ok(team)
     }
 }
 

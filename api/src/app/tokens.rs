@@ -64,7 +64,8 @@ impl App {
         request: Value,
         moment: Moment,
     ) -> Result<Token> {
-        self.token_new(team, request, moment).await.map(|(token, _)| token)
+        let (token, _) = self.token_new(team, request, moment).await?;
+        Ok(Token { id: TokenId::nil(), ..token })
     }
 
     async fn token_new(

@@ -83,7 +83,7 @@ impl Bucket {
         self.unsettled = self.unsettled.saturating_add(requests);
     }
 
-    /// Whether to forget it loses nothing: it is full, as far as is known, and settled.
+    /// Whether to forget it loses next to nothing: it is full, as far as is known here.
     pub fn is_idle(&self, now: Timestamp) -> bool {
         self.full_at <= now.as_microsecond()
     }

@@ -111,6 +111,11 @@ impl TokenId {
             .then(|| TokenId(text.to_owned()))
     }
 
+    /// Of no token: all zeros.
+    pub fn nil() -> TokenId {
+        TokenId("0".repeat(TokenId::LENGTH))
+    }
+
     pub fn as_str(&self) -> &str {
         &self.0
     }

@@ -20,8 +20,8 @@ use super::{Api, RequestId};
 use crate::app::Recognised;
 use crate::domain::access::{Access, Author, Principal, PrincipalKind, Role};
 use crate::domain::audit::Target;
-use crate::domain::ids::{JobName, TeamName};
-use crate::domain::token::{PREFIX, Secret};
+use crate::domain::ids::{JobName, RunId, TeamName};
+use crate::domain::token::{PREFIX, Secret, TokenId};
 use crate::error::Error;
 
 /// So long an instance goes by what it read of a token: how late a revocation can be at most.
@@ -172,7 +172,10 @@ async fn as_allowed(
     let role = if principal.access.administrator { Some(Role::Administrator) } else { role };
     let team_name = team.map(str::to_owned);
     let author = author(&request, principal, role, &operation);
-    let writes = !matches!(*request.method(), Method::GET | Method::HEAD);
+    // A dry run writes nothing, whatever comes of it.
+    let query = request.uri().query().unwrap_or_default();
+    let dry_run = query.split('&').any(|one| one == "dry_run=true");
+    let writes = !dry_run && !matches!(*request.method(), Method::GET | Method::HEAD);
     let api = api.on_behalf_of(author.clone());
     let refused = match (role, least_role(&operation)) {
         (Some(role), Some(least)) if role >= least => None,
@@ -204,17 +207,12 @@ async fn as_allowed(
 /// Writes an attempt that was denied into the team's log. That it can't be written lets nobody in: it is
 /// logged, and the answer stays.
 async fn tell_denied(api: &Api, team: Option<&str>, target: Target, reason: &str) {
-    // There is no log of no team, nor of one that does not exist.
+    // There is no log of no team.
     let Some(team) = team.and_then(|name| TeamName::parse(name).ok()) else {
         tracing::warn!(reason, "denied");
         return;
     };
-    let told = match api.app.team(&team).await {
-        Ok(_) => api.app.audit_denied(&team, target, reason, api.moment()).await,
-        Err(Error::NotFound(_)) => Ok(()),
-        Err(error) => Err(error),
-    };
-    if let Err(error) = told {
+    if let Err(error) = api.app.audit_denied(&team, target, reason, api.moment()).await {
         tracing::error!(%error, %team, reason, "a denied attempt is not in the audit log");
     }
 }
@@ -303,10 +301,12 @@ fn named(path: &str) -> (Option<&str>, Target) {
     match rest {
         ["jobs", job, "runs", run, ..] => {
             target.job = JobName::parse(job).ok();
-            target.run = Some((*run).to_owned());
+            target.run = RunId::parse(run).map(|id| id.to_string());
         }
         ["jobs", job, ..] => target.job = JobName::parse(job).ok(),
-        ["tokens", token] => target.token = Some((*token).to_owned()),
+        ["tokens", token] => {
+            target.token = TokenId::parse(token).map(|id| id.as_str().to_owned());
+        }
         _ => {}
     }
     (Some(team), target)
@@ -346,10 +346,12 @@ mod tests {
 
     #[test]
     fn a_path_names_a_team_and_what_is_below_it() {
-        let (team, target) = named("/v1/teams/platform/jobs/nightly/runs/x/stop");
+        let (team, target) = named("/v1/teams/platform/jobs/nightly/runs/20261123T140000-0a/stop");
         assert_eq!(team, Some("platform"));
         assert_eq!(target.job, JobName::parse("nightly").ok());
-        assert_eq!(target.run.as_deref(), Some("x"));
+        assert_eq!(target.run.as_deref(), Some("20261123T140000-0a"));
+        assert_eq!(named("/v1/teams/platform/jobs/nightly/runs/x").1.run, None);
+        assert_eq!(named("/v1/teams/platform/tokens/x").1.token, None);
         assert_eq!(named("/v1/teams").0, None);
         assert_eq!(named("/v1/teams/NO/jobs").0, Some("NO"));
         assert_eq!(named("/v1/me").0, None);

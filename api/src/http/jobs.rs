@@ -20,7 +20,7 @@ use super::extract::{
     Condition, ConditionParams, JobParams, JobPath, JsonBody, NoBody, Params, TeamParams, TeamPath,
 };
 use super::idempotency::{Idempotency, IdempotencyParams, response};
-use super::problem::{ChangeProblems, CommonProblems, Problem};
+use super::problem::{BodyProblems, ChangeProblems, CommonProblems, Problem};
 use crate::app::{Change, JobView, JobsWanted, Precondition};
 use crate::domain::ids::{JobKey, JobName};
 use crate::domain::job::{self, Deletion};
@@ -207,6 +207,7 @@ pub(super) async fn get(
          headers(("Location" = String, description = "The job's URL"),
                  ("ETag" = String, description = "Names this state of the definition"))),
         ChangeProblems,
+        BodyProblems,
         CommonProblems,
     ),
 )]
@@ -247,6 +248,7 @@ pub(super) async fn replace(
         (status = 200, description = "The job, in the phase that was reached", body = JobAnswer,
          headers(("ETag" = String, description = "Names this state of the definition"))),
         ChangeProblems,
+        BodyProblems,
         CommonProblems,
     ),
 )]

@@ -130,6 +130,12 @@ pub(super) enum ChangeProblems {
     /// `If-Match` or `If-None-Match` does not hold
     #[response(status = 412, content_type = "application/problem+json")]
     PreconditionFailed(Problem),
+}
+
+/// What an operation with a body can answer besides.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "describes the answers in the OpenAPI document")]
+pub(super) enum BodyProblems {
     /// The body has more than 256 KiB
     #[response(status = 413, content_type = "application/problem+json")]
     PayloadTooLarge(Problem),

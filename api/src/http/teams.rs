@@ -9,7 +9,7 @@ use super::Api;
 use super::auth::{Acting, Caller};
 use super::dry_run::DryRunParams;
 use super::extract::{Condition, ConditionParams, JsonBody, NoBody, Params, TeamParams, TeamPath};
-use super::problem::{ChangeProblems, CommonProblems, Problem};
+use super::problem::{BodyProblems, ChangeProblems, CommonProblems, Problem};
 use crate::app::{Change, ChangedTeam};
 use crate::domain::ids::TeamName;
 use crate::domain::team::Team;
@@ -39,7 +39,10 @@ const LIMIT_MAX: i32 = 100;
         (status = 201, description = "Created", body = TeamBody,
          headers(("Location" = String, description = "The team's URL"),
                  ("ETag" = String, description = "Names this state of the definition"))),
-        ChangeProblems,
+        (status = 409, description = "There is a team of this name", body = Problem,
+         content_type = "application/problem+json",
+         headers(("Retry-After" = Option<u32>, description = "Seconds, where the same again may succeed"))),
+        BodyProblems,
         CommonProblems,
     ),
 )]
@@ -120,10 +123,11 @@ pub(super) async fn get(
     responses(
         (status = 200, description = "The team, or of a dry run what it would be", body = TeamAnswer,
          headers(("ETag" = String, description = "Names this state of the definition"))),
-        (status = 201, description = "Created", body = TeamBody,
+        (status = 201, description = "Created", body = TeamChanged,
          headers(("Location" = String, description = "The team's URL"),
                  ("ETag" = String, description = "Names this state of the definition"))),
         ChangeProblems,
+        BodyProblems,
         CommonProblems,
     ),
 )]
@@ -157,6 +161,7 @@ pub(super) async fn replace(
         (status = 200, description = "The team, or of a dry run what it would be", body = TeamAnswer,
          headers(("ETag" = String, description = "Names this state of the definition"))),
         ChangeProblems,
+        BodyProblems,
         CommonProblems,
     ),
 )]
@@ -242,7 +247,7 @@ async fn change(
         return Ok(Json(dry_run).into_response());
     }
     let changed = api.app.team_change(name, &change, &precondition, api.moment()).await?;
-    Ok(if changed.created { created(&changed.team) } else { answer(&changed) })
+    Ok(answer(&changed))
 }
 
 fn answer(changed: &ChangedTeam) -> Response {
@@ -250,13 +255,22 @@ fn answer(changed: &ChangedTeam) -> Response {
         team: TeamBody::of(&changed.team),
         not_complying: NotComplying::of(&changed.not_complying),
     };
-    ([(header::ETAG, tag(&changed.team))], Json(body)).into_response()
+    let response = ([(header::ETAG, tag(&changed.team))], Json(body));
+    if changed.created {
+        let location = [(header::LOCATION, url(&changed.team))];
+        (StatusCode::CREATED, location, response).into_response()
+    } else {
+        response.into_response()
+    }
 }
 
 fn created(team: &Team) -> Response {
-    let location = format!("/v1/teams/{}", team.name);
-    let headers = [(header::LOCATION, location), (header::ETAG, tag(team))];
+    let headers = [(header::LOCATION, url(team)), (header::ETAG, tag(team))];
     (StatusCode::CREATED, headers, Json(TeamBody::of(team))).into_response()
+}
+
+fn url(team: &Team) -> String {
+    format!("/v1/teams/{}", team.name)
 }
 
 fn tag(team: &Team) -> String {

@@ -12,7 +12,7 @@ use super::Api;
 use super::auth::Acting;
 use super::dry_run::DryRunParams;
 use super::extract::{JsonBody, NoBody, Params, TeamParams, TeamPath, TokenParams, TokenPath};
-use super::problem::{ChangeProblems, CommonProblems, Problem};
+use super::problem::{BodyProblems, CommonProblems, Problem};
 use crate::domain::token::{Secret, Standing, Token};
 
 const LIMIT_DEFAULT: i32 = 50;
@@ -76,9 +76,20 @@ pub(super) struct TokenBody {
 pub(super) struct NewToken {
     #[serde(flatten)]
     known: TokenBody,
-    /// The token itself. It is shown this once and kept nowhere. Of a dry run there is none.
+    /// The token itself. It is shown this once and kept nowhere.
+    token: String,
+}
+
+/// What would come of a request about a token, of which nothing was done.
+#[derive(Serialize, ToSchema)]
+pub(super) struct TokenDryRun {
+    /// The status of the answer.
+    #[schema(example = 201)]
+    status: u16,
+    /// The token as it would be; null of one that would be revoked. Of one that is not there yet, `id` is
+    /// all zeros.
     #[schema(required)]
-    token: Option<String>,
+    answer: Option<TokenBody>,
 }
 
 /// A page of tokens.
@@ -117,10 +128,13 @@ impl TokenBody {
     params(TeamParams, DryRunParams),
     request_body = TokenRequest,
     responses(
-        (status = 200, description = "Of a dry run: nothing was done", body = NewToken),
+        (status = 200, description = "Of a dry run: nothing was done", body = TokenDryRun),
         (status = 201, description = "Created", body = NewToken,
          headers(("Location" = String, description = "The token's URL"))),
-        ChangeProblems,
+        (status = 409, description = "Others keep changing the team", body = Problem,
+         content_type = "application/problem+json",
+         headers(("Retry-After" = Option<u32>, description = "Seconds, where the same again may succeed"))),
+        BodyProblems,
         CommonProblems,
     ),
 )]
@@ -135,13 +149,14 @@ pub(super) async fn create(
     let moment = api.moment();
     if dry_run {
         let token = api.app.token_create_dry(&team, request, moment).await?;
-        let known = TokenBody::of(&token, moment.now);
-        return Ok(Json(NewToken { known, token: None }).into_response());
+        let answer = Some(TokenBody::of(&token, moment.now));
+        let status = StatusCode::CREATED.as_u16();
+        return Ok(Json(TokenDryRun { status, answer }).into_response());
     }
     let (token, secret) = api.app.token_create(&team, request, moment).await?;
     let location = format!("/v1/teams/{team}/tokens/{}", token.id.as_str());
     let known = TokenBody::of(&token, moment.now);
-    let body = NewToken { known, token: Some(Secret::expose(&secret).to_owned()) };
+    let body = NewToken { known, token: Secret::expose(&secret).to_owned() };
     Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(body)).into_response())
 }
 
@@ -204,8 +219,11 @@ pub(super) async fn get(
     tag = "tokens",
     params(TokenParams, DryRunParams),
     responses(
-        (status = 200, description = "Of a dry run: nothing was done", body = TokenBody),
+        (status = 200, description = "Of a dry run: nothing was done", body = TokenDryRun),
         (status = 204, description = "It is revoked"),
+        (status = 409, description = "Others keep changing it", body = Problem,
+         content_type = "application/problem+json",
+         headers(("Retry-After" = Option<u32>, description = "Seconds, where the same again may succeed"))),
         CommonProblems,
     ),
 )]
@@ -219,8 +237,9 @@ pub(super) async fn revoke(
     params.finish()?;
     let moment = api.moment();
     if dry_run {
-        let token = api.app.token_get(&team, &id).await?;
-        return Ok(Json(TokenBody::of(&token, moment.now)).into_response());
+        api.app.token_get(&team, &id).await?;
+        let status = StatusCode::NO_CONTENT.as_u16();
+        return Ok(Json(TokenDryRun { status, answer: None }).into_response());
     }
     api.app.token_revoke(&team, &id, moment).await?;
     Ok(StatusCode::NO_CONTENT.into_response())

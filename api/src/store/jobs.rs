@@ -6,7 +6,7 @@ use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::{
     AttributeValue, ConditionCheck, Delete, Put, ReturnValue, ReturnValuesOnConditionCheckFailure,
-    TransactWriteItem,
+    Select, TransactWriteItem,
 };
 use jiff::Timestamp;
 use serde_json::json;
@@ -569,6 +569,32 @@ impl Store {
         }
     }
 
+    /// How many jobs the team has in the table, those on their way out too.
+    pub async fn job_count(&self, team: &TeamName) -> Result<u32> {
+        let mut count = 0;
+        let mut after = None;
+        loop {
+            let page = self
+                .client
+                .query()
+                .table_name(&self.table)
+                .key_condition_expression("pk = :pk AND begins_with(sk, :jobs)")
+                .expression_attribute_values(":pk", text(pk(team)))
+                .expression_attribute_values(":jobs", text("JOB#"))
+                .select(Select::Count)
+                .set_exclusive_start_key(after)
+                .consistent_read(true)
+                .send()
+                .await
+                .map_err(|error| Error::aws("dynamodb:Query", error))?;
+            count += u32::try_from(page.count).unwrap_or_default();
+            after = page.last_evaluated_key;
+            if after.is_none() {
+                return Ok(count);
+            }
+        }
+    }
+
     /// Takes the job out of the table, at the end of its deletion at `generation` under the lease
     /// `token`.
     pub async fn job_delete(&self, key: &JobKey, token: &str, generation: u64) -> Result<Settled> {
@@ -585,7 +611,8 @@ impl Store {
         let what = job_words(&key.job);
         let mut deleted = self.transact(&what, counted).await?;
         if matches!(&deleted, Transacted::Refused(refused) if refused[..] == [false, true]) {
-            // A job without a team, out of a table that somebody changed by hand, can go too.
+            // A job without a team, or one that is not among those that its team counts, as it was there
+            // before it, can go too.
             deleted = self.transact(&what, vec![delete]).await?;
         }
         if let Transacted::Done = deleted {

@@ -37,15 +37,26 @@ pub(super) fn one_job_more(
     action(update.build()).map(|update| TransactWriteItem::builder().update(update).build())
 }
 
-/// The action of a transaction that counts one job less. A team with a job can't be deleted.
+/// The action of a transaction that counts one job less. A job that was there before its team is not
+/// among those that were counted: there is none less then.
 pub(super) fn one_job_less(table: &str, team: &TeamName) -> Result<TransactWriteItem> {
     let update = Update::builder()
         .table_name(table)
         .set_key(Some(key_of(team)))
         .update_expression("SET jobs = jobs - :one")
-        .condition_expression("attribute_exists(pk)")
+        .condition_expression("jobs >= :one")
         .expression_attribute_values(":one", number(1));
     action(update.build()).map(|update| TransactWriteItem::builder().update(update).build())
+}
+
+/// The action of a transaction that checks that there is a team of this name.
+pub(super) fn team_is_there(table: &str, team: &TeamName) -> Result<TransactWriteItem> {
+    let check = ConditionCheck::builder()
+        .table_name(table)
+        .set_key(Some(key_of(team)))
+        .condition_expression("attribute_exists(pk)");
+    let check = action(check.build())?;
+    Ok(TransactWriteItem::builder().condition_check(check).build())
 }
 
 /// The action of a transaction that checks that the team `id` of this name is there.
@@ -167,17 +178,17 @@ impl Store {
         }
     }
 
-    /// Deletes a team without jobs that still is what `known` says; `false` if it is not that any more,
-    /// or has a job.
+    /// Deletes a team that still is what `known` says; `false` if it is not that any more, or has another
+    /// number of jobs. That it has none is for the caller to know.
     pub async fn team_delete(&self, known: &Team, entry: Option<&Entry>) -> Result<bool> {
         let delete = Delete::builder()
             .table_name(&self.table)
             .set_key(Some(key_of(&known.name)))
-            .condition_expression("#id = :id AND version = :version AND jobs = :none")
+            .condition_expression("#id = :id AND version = :version AND jobs = :jobs")
             .expression_attribute_names("#id", "id")
             .expression_attribute_values(":id", text(&known.id))
             .expression_attribute_values(":version", number(known.version))
-            .expression_attribute_values(":none", number(0));
+            .expression_attribute_values(":jobs", number(known.jobs));
         let delete = TransactWriteItem::builder().delete(action(delete.build())?).build();
         let actions = self.audited(vec![delete], entry)?;
         match self.transact(&team_words(&known.name), actions).await? {

@@ -188,7 +188,7 @@ async fn every_write_leaves_one_entry_that_says_who_did_what() {
             api.ingest(&state("0a", 0, "RUNNING", 7)).await;
         }
         if operation == "resume_job" {
-            api.app.job_set_enabled(&key(), false, moment()).await.unwrap();
+            api.app.job_set_enabled(&key(), false, moment(20)).await.unwrap();
         }
         let author = match &*operation {
             "create_team" | "replace_team" | "update_team" | "delete_team" => {
@@ -236,7 +236,7 @@ async fn every_write_leaves_one_entry_that_says_who_did_what() {
         // It is of this team only, and TTL finds it.
         assert_eq!(entries_of(&api.cloud, "other"), []);
         let state = api.cloud.state();
-        let item = state.table.item("AUDIT#platform", &entry.id).unwrap();
+        let item = state.table.item(&format!("AUDIT#{team}"), &entry.id).unwrap();
         assert_eq!(item["expires_at"].as_n().unwrap(), &wanted.expires_at.to_string());
     }
 }

@@ -49,6 +49,12 @@ pub(crate) struct Request {
 }
 
 impl Table {
+    /// Every item but those of the audit log.
+    pub(crate) fn without_audit(&self) -> BTreeMap<(String, String), Item> {
+        let others = self.items.iter().filter(|((pk, _), _)| !pk.starts_with("AUDIT#"));
+        others.map(|(key, item)| (key.clone(), item.clone())).collect()
+    }
+
     pub(crate) fn item(&self, pk: &str, sk: &str) -> Option<&Item> {
         self.items.get(&(pk.to_owned(), sk.to_owned()))
     }

@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 
 use super::{
-    JOBS, ROLE, RUNS, THE_JOB, errors, forbidden, job, narrowed, send, set, team_of, with_job,
+    JOBS, ROLE, RUNS, THE_JOB, assert_only_told, errors, forbidden, items, job, narrowed, send,
+    set, team_of, with_job,
 };
 use crate::cloud::{Role, Tags, arn};
 use crate::http::Api;
@@ -14,6 +15,7 @@ const ADMIN: &str = "arn:aws:iam::111122223333:role/admin";
 /// The job with `change` comes in by no way; the codes with which it is refused.
 async fn refused(api: &Api, change: &Value) -> Vec<(String, String)> {
     api.cloud.take_calls();
+    let before = items(api);
     let (status, problem) = send(api, "PATCH", THE_JOB, change.clone()).await;
     assert_eq!(status, 422, "{change}: {problem}");
     let told = errors(&problem);
@@ -23,7 +25,7 @@ async fn refused(api: &Api, change: &Value) -> Vec<(String, String)> {
     whole.as_object_mut().unwrap().remove("name");
     let (status, problem) = send(api, "PUT", THE_JOB, whole).await;
     assert_eq!((status, errors(&problem)), (422, told.clone()), "{change}");
-    assert!(api.cloud.take_calls().iter().all(|call| !call.writes), "{change}");
+    assert_only_told(api, &before);
     told
 }
 
@@ -117,6 +119,7 @@ async fn a_run_gets_no_more_than_a_job_may_have() {
             api.send_json("POST", RUNS, &[("idempotency-key", "k")], overrides.clone()).await;
         assert_eq!((keyed.status, errors(&keyed.json())), (422, wanted), "{overrides}");
     }
+    let before = items(&api);
     for key in [
         "task_role",
         "taskRoleArn",
@@ -133,7 +136,7 @@ async fn a_run_gets_no_more_than_a_job_may_have() {
         let wanted = [(format!("/{key}"), "unknown_field".to_owned())];
         assert_eq!((status, &errors(&problem)[..]), (422, &wanted[..]), "{key}");
     }
-    assert!(api.cloud.take_calls().iter().all(|call| !call.writes));
+    assert_only_told(&api, &before);
     assert!(api.cloud.state().ecs.tasks.is_empty());
     let (status, _) = send(&api, "POST", RUNS, json!({"cpu": 512, "memory": 2048})).await;
     assert_eq!(status, 201);

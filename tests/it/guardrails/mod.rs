@@ -82,6 +82,21 @@ fn forbidden(pointers: &[&str]) -> Vec<(String, String)> {
     pointers.iter().map(|one| ((*one).to_owned(), "forbidden".to_owned())).collect()
 }
 
+/// Nothing was done since `before` but that the audit log tells of it, or nothing at all.
+#[track_caller]
+fn assert_only_told(api: &Api, before: &Items) {
+    let calls = api.cloud.take_calls();
+    assert!(calls.iter().all(|call| call.operation.starts_with("dynamodb:")), "{calls:?}");
+    assert_eq!(&items(api), before);
+}
+
+type Items = std::collections::BTreeMap<(String, String), crate::cloud::Item>;
+
+/// What is in the table, but for the audit log.
+fn items(api: &Api) -> Items {
+    api.cloud.state().table.without_audit()
+}
+
 async fn send(api: &Api, method: &str, path: &str, body: Value) -> (u16, Value) {
     let answer = api.send_json(method, path, &[], body).await;
     let value = if answer.text.is_empty() { Value::Null } else { answer.json() };

@@ -26,8 +26,19 @@ async fn a_body_that_is_no_definition_is_refused() {
         let answer = api.post_text(JOBS, "application/json", text.to_owned()).await;
         answer.problem(400, "bad_request");
     }
-    let deep = "[".repeat(100_000);
-    api.post_text(JOBS, "application/json", deep).await.problem(400, "bad_request");
+    let nested = |depth: usize| {
+        let image = "[".repeat(depth - 1) + &"]".repeat(depth - 1);
+        definition().to_string().replacen("\"busybox:1\"", &image, 1)
+    };
+    let deepest = api.post_text(JOBS, "application/json", nested(32)).await;
+    let problem = deepest.problem(422, "invalid");
+    assert_eq!(errors(&problem), [("/image".to_owned(), "type".to_owned())]);
+    for deep in [nested(33), "[".repeat(100_000)] {
+        let answer = api.post_text(JOBS, "application/json", deep).await;
+        let problem = answer.problem(400, "bad_request");
+        let detail = problem["detail"].as_str().unwrap();
+        assert!(detail.contains("nested deeper than 32 levels"), "{detail}");
+    }
     for kind in ["text/plain", "application/x-www-form-urlencoded", "", "json"] {
         let answer = api.post_text(JOBS, kind, definition().to_string()).await;
         answer.problem(415, "unsupported_media_type");
@@ -222,7 +233,7 @@ async fn what_does_not_exist_is_not_found() {
         ("GET", "/".to_owned()),
         ("GET", "/nothing".to_owned()),
         ("GET", "/v1/nothing".to_owned()),
-        ("GET", "/v1/teams".to_owned()),
+        ("GET", "/v1/teams/".to_owned()),
         ("GET", format!("{JOBS}/")),
         ("GET", format!("{THE_JOB}/nothing")),
         ("GET", format!("{JOBS}/other")),

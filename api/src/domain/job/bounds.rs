@@ -34,6 +34,11 @@ pub(super) const SUBNETS_MAX: usize = 16;
 pub(super) const SECURITY_GROUPS_MAX: usize = 5;
 /// Each one is a call when the job is made: this many fit well into one request.
 pub(super) const SUBSCRIBERS_MAX: usize = 20;
+/// Arguments of a command, variables and secrets of an environment, labels: so many are plenty. AWS names no
+/// number, and a task definition has 64 KB.
+pub(super) const ENTRIES_MAX: usize = 1000;
+/// Ports, mount points and kernel parameters of a container, likewise.
+pub(super) const SETTINGS_MAX: usize = 100;
 /// GiB. Amazon ECS API Reference, EphemeralStorage, `sizeInGiB`; 20 are there anyway.
 pub(in crate::domain) const EPHEMERAL_STORAGE_GIB: (u32, u32) = (21, 200);
 
@@ -49,6 +54,27 @@ pub(super) fn checked<T>(
             fields.violation_at(key, Format, detail);
             None
         }
+    }
+}
+
+/// A list or a map, whose entries are `what`, has at most `max` of them.
+pub(in crate::domain) fn check_count(
+    fields: &mut Fields<'_>,
+    key: &str,
+    count: usize,
+    max: usize,
+    what: &str,
+) {
+    if count > max {
+        fields.violation_at(key, Range, format!("at most {max} {what}, not {count}"));
+    }
+}
+
+/// The arguments of a command.
+pub(super) fn check_arguments(fields: &mut Fields<'_>, key: &str, arguments: &[String]) {
+    check_count(fields, key, arguments.len(), ENTRIES_MAX, "arguments");
+    for (index, text) in arguments.iter().enumerate() {
+        check_printable(fields, &format!("{key}/{index}"), text);
     }
 }
 
@@ -147,6 +173,7 @@ pub(super) fn check_image(fields: &mut Fields<'_>, image: &Image) {
 }
 
 pub(super) fn check_environment(fields: &mut Fields<'_>, environment: &BTreeMap<String, String>) {
+    check_count(fields, "environment", environment.len(), ENTRIES_MAX, "variables");
     for (name, value) in environment {
         let key = format!("environment/{}", pointer_token(name));
         check_main_variable(fields, &key, name);
@@ -219,9 +246,7 @@ pub(in crate::domain) fn check_tags(
     at: &str,
     tags: &BTreeMap<String, String>,
 ) {
-    if tags.len() > TAGS_MAX {
-        fields.violation_at(at, Range, format!("at most {TAGS_MAX} tags, not {}", tags.len()));
-    }
+    check_count(fields, at, tags.len(), TAGS_MAX, "tags");
     let mut seen = BTreeSet::new();
     for (tag, value) in tags {
         let key = format!("{at}/{}", pointer_token(tag));

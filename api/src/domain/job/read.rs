@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::bounds::{
-    DESCRIPTION_MAX, EPHEMERAL_STORAGE_GIB, IMAGE_MAX, RETENTION_DAYS, check_cluster,
-    check_environment, check_image, check_printable, check_role, check_tags, check_text, checked,
+    DESCRIPTION_MAX, EPHEMERAL_STORAGE_GIB, IMAGE_MAX, RETENTION_DAYS, check_arguments,
+    check_cluster, check_count, check_environment, check_image, check_role, check_tags, check_text,
+    checked,
 };
 use super::container::{
     Containers, HealthCheckKeys, SIDECARS_MAX, Sidecar, TIMEOUT_SECONDS, check_path,
@@ -122,9 +123,7 @@ pub(super) fn read_definition(
         }
     }
     for (key, list) in [("command", &given.command), ("entry_point", &given.entry_point)] {
-        for (index, text) in list.iter().flatten().enumerate() {
-            check_printable(fields, &format!("{key}/{index}"), text);
-        }
+        check_arguments(fields, key, list.as_deref().unwrap_or_default());
     }
     if let Some(path) = &given.working_directory {
         check_path(fields, "working_directory", path);
@@ -282,9 +281,6 @@ fn read_platform_version(fields: &mut Fields<'_>) -> String {
 fn read_sidecars(fields: &mut Fields<'_>, deployment: &Deployment) -> Vec<Option<Sidecar>> {
     let sidecars =
         fields.objects("sidecars", |one| read_sidecar(one, deployment)).unwrap_or_default();
-    if sidecars.len() > SIDECARS_MAX {
-        let detail = format!("at most {SIDECARS_MAX} sidecars, not {}", sidecars.len());
-        fields.violation("sidecars", Range, detail);
-    }
+    check_count(fields, "sidecars", sidecars.len(), SIDECARS_MAX, "sidecars");
     sidecars
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::bounds::{check_environment, check_printable, check_text};
+use super::bounds::{check_arguments, check_environment, check_text};
 use super::container::Containers;
 use super::definition::JobDefinition;
 use crate::domain::deployment::Deployment;
@@ -100,9 +100,7 @@ impl Overrides {
                     "must have at least one argument: left out, the definition's command is run",
                 );
             }
-            for (index, text) in given.command.iter().flatten().enumerate() {
-                check_printable(fields, &format!("command/{index}"), text);
-            }
+            check_arguments(fields, "command", given.command.as_deref().unwrap_or_default());
             let environment = given.environment.unwrap_or_default();
             check_environment(fields, &environment);
             let size = match (given.cpu, given.memory) {
@@ -187,6 +185,20 @@ mod tests {
         }
         assert_eq!(wrong(json!({"cpu": 1024})), [("/memory".to_owned(), "range")]);
         assert_eq!(wrong(json!({"cpu": 300})), [("/cpu".to_owned(), "range")]);
+    }
+
+    #[test]
+    fn a_list_of_them_has_1000_entries_at_most() {
+        let command = |count: usize| json!({"command": vec![""; count]});
+        assert!(Overrides::read(command(1000), SIZE).is_ok());
+        assert_eq!(wrong(command(1001)), [("/command".to_owned(), "range")]);
+        let environment = |count: usize| -> Value {
+            let variables: Value = (0..count).map(|one| (format!("V{one}"), json!(""))).collect();
+            json!({"environment": variables})
+        };
+        assert_eq!(wrong(environment(1001)), [("/environment".to_owned(), "range")]);
+        // So many don't fit into what ECS takes.
+        assert_eq!(wrong(environment(1000)), [(String::new(), "range")]);
     }
 
     #[test]

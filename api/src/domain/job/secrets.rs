@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::bounds::check_main_variable;
+use super::bounds::{ENTRIES_MAX, check_count, check_main_variable};
 use crate::domain::deployment::Deployment;
 use crate::domain::fields::Fields;
 use crate::domain::violation::ViolationCode::{Duplicate, Forbidden, Format};
@@ -115,6 +115,7 @@ pub(super) fn check_secrets(
     environment: &BTreeMap<String, String>,
     deployment: &Deployment,
 ) {
+    check_count(fields, "secrets", secrets.len(), ENTRIES_MAX, "secrets");
     for (name, reference) in secrets {
         let key = format!("secrets/{}", pointer_token(name));
         check_main_variable(fields, &key, name);

@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::bounds::check_form;
+use super::bounds::{check_count, check_form};
 use super::container::check_path;
 use crate::domain::fields::Fields;
-use crate::domain::violation::ViolationCode::{Duplicate, Format, NotAllowed, Range};
+use crate::domain::violation::ViolationCode::{Duplicate, Format, NotAllowed};
 
 /// So many are plenty; AWS names no number, and a task definition has 64 KB.
 pub(super) const VOLUMES_MAX: usize = 20;
@@ -43,10 +43,7 @@ pub struct Efs {
 /// `None` for one that could not be read, so that the others keep their indices.
 pub(super) fn read_volumes(fields: &mut Fields<'_>) -> Vec<Option<Volume>> {
     let volumes: Vec<Option<Volume>> = fields.objects("volumes", read_volume).unwrap_or_default();
-    if volumes.len() > VOLUMES_MAX {
-        let detail = format!("at most {VOLUMES_MAX} volumes, not {}", volumes.len());
-        fields.violation("volumes", Range, detail);
-    }
+    check_count(fields, "volumes", volumes.len(), VOLUMES_MAX, "volumes");
     let mut names = BTreeSet::new();
     let mut paths = BTreeSet::new();
     for (index, volume) in volumes.iter().enumerate() {

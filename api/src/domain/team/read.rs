@@ -448,6 +448,43 @@ mod tests {
         assert_eq!(read(json!([])).unwrap_err(), [(String::new(), "type")]);
     }
 
+    /// As long as it may be, and longer by one.
+    #[test]
+    fn every_list_has_a_bound() {
+        let mut lists: Vec<(String, usize)> = vec![
+            ("/defaults/network/subnets".to_owned(), 16),
+            ("/defaults/network/security_groups".to_owned(), 5),
+            ("/defaults/notifications/subscribers".to_owned(), 20),
+            ("/guardrails/required_tags".to_owned(), 45),
+        ];
+        let all = everything();
+        let patterns = all["guardrails"].as_object().unwrap().iter();
+        let patterns = patterns.filter(|(_, value)| value.is_array());
+        lists.extend(patterns.map(|(key, _)| (format!("/guardrails/{key}"), PATTERNS_MAX)));
+        assert_eq!(lists.len(), 12);
+        for (pointer, max) in lists {
+            let entry = |number: usize| match pointer.rsplit('/').next() {
+                Some("subnets") => json!(format!("subnet-{number:08}")),
+                Some("security_groups") => json!(format!("sg-{number:08}")),
+                Some("subscribers") => {
+                    json!({"protocol": "email", "endpoint": format!("a{number}@example.com")})
+                }
+                _ => json!(format!("a{number}")),
+            };
+            let refused = |count: usize| {
+                let mut value = everything();
+                let list = value.pointer_mut(&pointer).unwrap();
+                *list = match list {
+                    Value::Array(_) => (0..count).map(entry).collect(),
+                    _ => (0..count).map(|number| (format!("k{number}"), entry(number))).collect(),
+                };
+                read(value).err().unwrap_or_default()
+            };
+            assert_eq!(refused(max), [], "{pointer}");
+            assert_eq!(refused(max + 1), [(pointer.clone(), "range")]);
+        }
+    }
+
     /// Each list alone fits, all of them together do not.
     #[test]
     fn a_definition_is_bounded_as_a_whole() {

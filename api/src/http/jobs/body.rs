@@ -28,8 +28,10 @@ pub(in crate::http) struct JobRequest {
     pub(in crate::http) description: Option<String>,
     pub(in crate::http) image: Image,
     /// Arguments, in place of the image's `CMD`.
+    #[schema(max_items = 1000)]
     pub(in crate::http) command: Option<Vec<String>>,
     /// In place of the image's `ENTRYPOINT`.
+    #[schema(max_items = 1000)]
     pub(in crate::http) entry_point: Option<Vec<String>>,
     /// In place of the image's `WORKDIR`: an absolute path.
     pub(in crate::http) working_directory: Option<String>,

@@ -23,7 +23,7 @@ use crate::http::problem::{CommonProblems, Problem};
 #[expect(dead_code, reason = "describes the request in the OpenAPI document; domain::job reads it")]
 pub(in crate::http) struct RunRequest {
     /// In place of the definition's `command`.
-    #[schema(min_items = 1)]
+    #[schema(min_items = 1, max_items = 1000)]
     pub(in crate::http) command: Option<Vec<String>>,
     /// Added to the definition's; a variable of the same name takes its place.
     pub(in crate::http) environment: Option<BTreeMap<String, String>>,
