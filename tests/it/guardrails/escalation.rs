@@ -159,7 +159,7 @@ async fn nothing_of_another_team_is_reached() {
     // Not even where every cluster is granted, and not the job's own neither.
     for cluster in [own, "cronplane_platform_nightly-report", "cronplane_x"] {
         let told = refused(&api, &json!({"cluster": cluster})).await;
-        assert!(!told.is_empty() && told.iter().all(|one| *one == forbidden(&["/cluster"])[0]));
+        assert_eq!(told, forbidden(&["/cluster"]));
     }
     let foreign = arn("ssm", "parameter/app/other/token");
     let near = arn("ssm", "parameter/app/platform");

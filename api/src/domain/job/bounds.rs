@@ -120,13 +120,8 @@ fn is_cluster_name(text: &str) -> bool {
     text.bytes().all(|one| one.is_ascii_alphanumeric() || matches!(one, b'-' | b'_'))
 }
 
-/// The name of an existing cluster, and none of those that Cronplane makes.
-pub(in crate::domain) fn check_cluster(
-    fields: &mut Fields<'_>,
-    key: &str,
-    cluster: &str,
-    deployment: &Deployment,
-) {
+/// The name of an existing cluster.
+pub(in crate::domain) fn check_cluster(fields: &mut Fields<'_>, key: &str, cluster: &str) {
     check_form(
         fields,
         key,
@@ -135,13 +130,10 @@ pub(in crate::domain) fn check_cluster(
         is_cluster_name,
         "letters, digits, hyphens and underscores: the name of a cluster, not its ARN",
     );
-    // The cluster of another job is another team's, or goes when that job goes.
-    if deployment.is_own_cluster(cluster) {
-        fields.violation_at(key, Forbidden, OWN_CLUSTER);
-    }
 }
 
-/// What is wrong with the name of a cluster that Cronplane made.
+/// What is wrong with the name of a cluster that Cronplane made: it is another team's, or goes when its
+/// job goes.
 pub(in crate::domain) const OWN_CLUSTER: &str =
     "is one that Cronplane makes for a single job: name a cluster of your own";
 

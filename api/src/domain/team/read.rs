@@ -7,10 +7,10 @@ use crate::domain::deployment::Deployment;
 use crate::domain::fields::{Fields, read_object};
 use crate::domain::ids::TeamName;
 use crate::domain::job::{
-    EPHEMERAL_STORAGE_GIB, check_cluster, check_tags, check_text, given_network, given_subscribers,
-    read_in, read_network, read_subscribers,
+    EPHEMERAL_STORAGE_GIB, OWN_CLUSTER, check_cluster, check_tags, check_text, given_network,
+    given_subscribers, read_in, read_network, read_subscribers,
 };
-use crate::domain::violation::ViolationCode::{Format, NotAllowed, Range};
+use crate::domain::violation::ViolationCode::{Forbidden, Format, NotAllowed, Range};
 use crate::domain::violation::{Violation, pointer_token};
 
 const DISPLAY_NAME_MAX: usize = 100;
@@ -190,7 +190,10 @@ fn read_defaults(defaults: &mut Fields<'_>, deployment: &Deployment) -> TeamDefa
     let network = network.map(|given| read_network(defaults, Some(given), deployment));
     let cluster = defaults.string("cluster");
     if let Some(cluster) = &cluster {
-        check_cluster(defaults, "cluster", cluster, deployment);
+        check_cluster(defaults, "cluster", cluster);
+        if deployment.is_own_cluster(cluster) {
+            defaults.violation_at("cluster", Forbidden, OWN_CLUSTER);
+        }
     }
     let subscribers = given_subscribers(defaults).unwrap_or_default();
     let subscribers = read_subscribers(defaults, subscribers, deployment);
