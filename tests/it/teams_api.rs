@@ -322,7 +322,7 @@ async fn a_team_with_jobs_stays() {
     let before = api.get(DATA).await.text;
     let problem = api.call("DELETE", DATA).await.problem(409, "conflict");
     let detail = problem["detail"].as_str().unwrap();
-    assert!(detail.starts_with("team `data` has 1 job"), "{detail}");
+    assert!(detail.starts_with("team `data` has jobs (1)"), "{detail}");
     assert_eq!(api.get(DATA).await.text, before);
     let gone = api.call("DELETE", &format!("{DATA_JOBS}/nightly-report")).await;
     assert_eq!(gone.status, 204, "{}", gone.text);

@@ -207,7 +207,7 @@ impl App {
         match self.store.job_count(name).await? {
             0 => Ok(team),
             jobs => Err(Error::Conflict(format!(
-                "team `{name}` has {jobs} jobs: delete them first, and wait until they are gone"
+                "team `{name}` has jobs ({jobs}): delete them first, and wait until they are gone"
             ))),
         }
     }
