@@ -23,7 +23,7 @@ import docker
 import sns_inbox
 from local_stack import INBOX_LOG, ROOT, Failed, Stack, container_runtime, from_environment, say, taken, wait_until
 
-TEAM = "platform"
+TEAM = "infrastructure"
 EXAMPLE = ROOT / "examples" / "detect-terraform-drift"
 IMAGE = "000000000000.dkr.ecr.us-east-1.amazonaws.com/terraform-drift"
 TAG = "1.0.0"
@@ -47,6 +47,7 @@ exec httpd -f -p 8080 -h /srv
 def run(stack: Stack) -> None:
     job = json.loads((EXAMPLE.parent / "detect-terraform-drift.json").read_text())
     path = f"/v1/teams/{TEAM}/jobs/{job['name']}"
+    make_team(stack, job)
     delete_job(stack, path)
 
     say("making the image of the drift check")
@@ -170,7 +171,15 @@ def start_inbox(stack: Stack) -> None:
             raise Failed(f"the inbox did not start; see {stack.state / INBOX_LOG}")
 
 
-# ---- the job
+# ---- the team and its job
+
+
+def make_team(stack: Stack, job: dict) -> None:
+    """A new team may have its jobs in no cluster that it names; this one may in the job's."""
+    team = {"display_name": "Infrastructure", "guardrails": {"clusters": [job["cluster"]]}}
+    status, _, answer = stack.call("PUT", f"/v1/teams/{TEAM}", team)
+    if status not in (200, 201):
+        raise Failed(f"the team was refused with {status}:\n{json.dumps(answer, indent=2)}")
 
 
 def delete_job(stack: Stack, path: str) -> None:

@@ -3,6 +3,8 @@
 use std::env;
 
 use crate::domain::deployment::{Deployment, Network};
+use crate::domain::oidc::OidcConfig;
+use crate::domain::rate::RateLimit;
 
 /// Longest name of a stack, in characters. Names of 64 characters at most begin with it whole, and
 /// the functions' permissions are for names that do.
@@ -16,6 +18,10 @@ pub struct Config {
     /// SHA-256 of the administrator's token, 64 lower-case hexadecimal digits; the functions that
     /// serve no requests have none.
     pub admin_token_sha256: Option<String>,
+    /// Whose tokens people may sign in with; `None` if nobody's.
+    pub oidc: Option<OidcConfig>,
+    /// How much everybody may send; `None` for no limit.
+    pub rate_limit: Option<RateLimit>,
 }
 
 /// A variable is missing or wrong: the deployment is broken, and the function can't start.
@@ -72,12 +78,36 @@ impl Config {
                 problem: "must be 64 lower-case hexadecimal digits".to_owned(),
             });
         }
-        let history_days = given("CRONPLANE_HISTORY_DAYS").map_or(Ok(400), |days| {
-            days.parse().ok().filter(|days| *days > 0).ok_or(ConfigError {
-                name: "CRONPLANE_HISTORY_DAYS",
-                problem: "must be a number of days".to_owned(),
+        let days = |name: &'static str| {
+            given(name).map_or(Ok(400), |days| {
+                days.parse()
+                    .ok()
+                    .filter(|days| *days > 0)
+                    .ok_or(ConfigError { name, problem: "must be a number of days".to_owned() })
             })
-        })?;
+        };
+        let count = |name: &'static str, default: u32| {
+            given(name).map_or(Ok(default), |text| {
+                text.parse()
+                    .map_err(|_| ConfigError { name, problem: "must be a number".to_owned() })
+            })
+        };
+        let per_second = count("CRONPLANE_RATE_LIMIT", 25)?;
+        let burst = count("CRONPLANE_RATE_BURST", 100)?;
+        if burst == 0 {
+            let problem = "must be 1 at least".to_owned();
+            return Err(ConfigError { name: "CRONPLANE_RATE_BURST", problem });
+        }
+        let oidc = given("CRONPLANE_OIDC_ISSUER").map(|issuer| OidcConfig {
+            issuer,
+            audience: given("CRONPLANE_OIDC_AUDIENCE").unwrap_or_default(),
+            claim: given("CRONPLANE_OIDC_CLAIM").unwrap_or_else(|| "cronplane".to_owned()),
+            prefix: given("CRONPLANE_OIDC_PREFIX").unwrap_or_default(),
+        });
+        if let Some(oidc) = &oidc {
+            oidc.check()
+                .map_err(|problem| ConfigError { name: "CRONPLANE_OIDC_ISSUER", problem })?;
+        }
         Ok(Config {
             deployment: Deployment {
                 stack,
@@ -92,15 +122,22 @@ impl Config {
                     assign_public_ip: given("CRONPLANE_DEFAULT_PUBLIC_IP").as_deref()
                         == Some("ENABLED"),
                 },
+                default_cluster: None,
+                default_subscribers: Vec::new(),
                 boundary_arn: required("CRONPLANE_BOUNDARY_ARN")?,
                 dead_letter_queue_arn: required("CRONPLANE_SCHEDULE_DLQ_ARN")?,
                 start_queue_arn: required("CRONPLANE_START_QUEUE_ARN")?,
                 passable_roles: list("CRONPLANE_PASSABLE_ROLES"),
                 readable_secrets: list("CRONPLANE_READABLE_SECRETS"),
-                history_days,
+                allow_secret_environment: given("CRONPLANE_ALLOW_SECRET_ENVIRONMENT").as_deref()
+                    == Some("ENABLED"),
+                history_days: days("CRONPLANE_HISTORY_DAYS")?,
+                audit_days: days("CRONPLANE_AUDIT_DAYS")?,
             },
             table: required("CRONPLANE_TABLE")?,
             admin_token_sha256,
+            oidc,
+            rate_limit: (per_second > 0).then_some(RateLimit { per_second, burst }),
         })
     }
 }
@@ -118,7 +155,12 @@ mod tests {
             "CRONPLANE_PUBLIC_URL" => "https://api.example.com/",
             "CRONPLANE_PASSABLE_ROLES" | "CRONPLANE_DEFAULT_SECURITY_GROUPS" => "",
             "CRONPLANE_READABLE_SECRETS" => "arn:a:*,arn:b",
-            "CRONPLANE_HISTORY_DAYS" => return None,
+            "CRONPLANE_HISTORY_DAYS"
+            | "CRONPLANE_AUDIT_DAYS"
+            | "CRONPLANE_RATE_LIMIT"
+            | "CRONPLANE_RATE_BURST"
+            | "CRONPLANE_OIDC_ISSUER"
+            | "CRONPLANE_ALLOW_SECRET_ENVIRONMENT" => return None,
             _ => "x",
         };
         Some(value.to_owned())
@@ -136,6 +178,59 @@ mod tests {
     }
 
     #[test]
+    fn secrets_in_the_environment_are_allowed_by_one_word_only() {
+        for (value, allowed) in [
+            ("ENABLED", true),
+            ("DISABLED", false),
+            ("enabled", false),
+            ("true", false),
+            ("", false),
+        ] {
+            let config = Config::from_lookup("eu-west-1", |asked| {
+                if asked == "CRONPLANE_ALLOW_SECRET_ENVIRONMENT" {
+                    Some(value.to_owned())
+                } else {
+                    variables(asked)
+                }
+            });
+            assert_eq!(config.unwrap().deployment.allow_secret_environment, allowed, "{value}");
+        }
+        let config = Config::from_lookup("eu-west-1", variables).unwrap();
+        assert!(!config.deployment.allow_secret_environment);
+    }
+
+    fn with(set: &[(&str, &str)]) -> Result<Config, ConfigError> {
+        Config::from_lookup("eu-west-1", |asked| {
+            let found = set.iter().find(|(name, _)| *name == asked);
+            found.map_or_else(|| variables(asked), |(_, value)| Some((*value).to_owned()))
+        })
+    }
+
+    #[test]
+    fn a_provider_needs_an_audience_and_has_a_claim_by_default() {
+        assert_eq!(with(&[]).unwrap().oidc, None);
+        let issuer = ("CRONPLANE_OIDC_ISSUER", "https://login.example.com");
+        let none = ("CRONPLANE_OIDC_AUDIENCE", "");
+        assert!(with(&[issuer, none]).unwrap_err().to_string().contains("OIDC"));
+        let insecure = ("CRONPLANE_OIDC_ISSUER", "http://login.example.com");
+        assert!(with(&[insecure]).is_err());
+        let empty = ("CRONPLANE_OIDC_CLAIM", "");
+        let oidc = with(&[issuer, empty, ("CRONPLANE_OIDC_PREFIX", "")]).unwrap().oidc.unwrap();
+        assert_eq!((&*oidc.claim, &*oidc.prefix, &*oidc.audience), ("cronplane", "", "x"));
+    }
+
+    #[test]
+    fn there_is_a_limit_unless_it_is_0() {
+        let limit = |per_second, burst| Some(RateLimit { per_second, burst });
+        assert_eq!(with(&[]).unwrap().rate_limit, limit(25, 100));
+        let set = [("CRONPLANE_RATE_LIMIT", "3"), ("CRONPLANE_RATE_BURST", "4")];
+        assert_eq!(with(&set).unwrap().rate_limit, limit(3, 4));
+        assert_eq!(with(&[("CRONPLANE_RATE_LIMIT", "0")]).unwrap().rate_limit, None);
+        assert!(with(&[("CRONPLANE_RATE_BURST", "0")]).is_err());
+        assert!(with(&[("CRONPLANE_RATE_LIMIT", "-1")]).is_err());
+    }
+
+    #[test]
     fn what_is_missing_or_wrong_is_named() {
         for (name, value) in [
             ("CRONPLANE_TABLE", ""),
@@ -143,6 +238,7 @@ mod tests {
             ("CRONPLANE_STACK", "a-stack-whose-name-has-forty-one-letters-"),
             ("CRONPLANE_ADMIN_TOKEN_SHA256", "secret"),
             ("CRONPLANE_HISTORY_DAYS", "0"),
+            ("CRONPLANE_AUDIT_DAYS", "many"),
         ] {
             let error = Config::from_lookup("eu-west-1", |asked| {
                 if asked == name { Some(value.to_owned()) } else { variables(asked) }

@@ -10,15 +10,18 @@
 //! that is not set.
 
 use std::env;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use aws_config::BehaviorVersion;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_lambda_events::sqs::SqsEvent;
-use cronplane::app::{App, Moment};
+use cronplane::app::{App, Moment, StoredKeys};
 use cronplane::config::Config;
 use cronplane::fleet::Fleet;
+use cronplane::http::Doors;
+use cronplane::identity::{Oidc, https_connector};
 use cronplane::provision::{Clients, Provisioner};
 use cronplane::store::Store;
 use cronplane::{events, http, telemetry};
@@ -61,14 +64,23 @@ async fn main() -> Result<(), AnyError> {
         }),
         fleet: Fleet::new(ecs, logs),
         deployment: config.deployment,
+        author: None,
     };
+    let store = app.store.clone();
+    let oidc = config.oidc.map(|config| {
+        let keys = StoredKeys { store, issuer: config.issuer.clone() };
+        Oidc::new(config, https_connector(), Some(Arc::new(keys)))
+    });
+    let rate_limit = config.rate_limit;
     // Only the functions that serve requests have it.
-    let admin = config.admin_token_sha256.ok_or("CRONPLANE_ADMIN_TOKEN_SHA256 is not set");
+    let doors =
+        config.admin_token_sha256.map(|hash| Doors { admin_token_sha256: hash, oidc, rate_limit });
+    let doors = doors.ok_or("CRONPLANE_ADMIN_TOKEN_SHA256 is not set");
     if env::var_os("AWS_LAMBDA_RUNTIME_API").is_none() {
-        return serve(http::router(app, &admin?)).await;
+        return serve(http::router(app, doors?)).await;
     }
     match env::var("_HANDLER").unwrap_or_default().as_str() {
-        "http" => lambda_http::run(http::router(app, &admin?)).await,
+        "http" => lambda_http::run(http::router(app, doors?)).await,
         "events" => lambda_runtime::run(service_fn(|event| apply(&app, event))).await,
         "sweep" => lambda_runtime::run(service_fn(|event| sweep(&app, event))).await,
         other => Err(format!("the handler must be http, events or sweep, not `{other}`").into()),

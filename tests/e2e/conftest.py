@@ -229,12 +229,16 @@ def cloud(docker_host, authority, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def stack():
-    """Cronplane as scripts/up brings it up, on ports of its own; what its functions ask of AWS is written down, for
-    test_permissions.py."""
+    """Cronplane as scripts/up brings it up, on ports of its own, with the teams of product.py; what its functions ask
+    of AWS is written down, for test_permissions.py."""
+    from product import TEAMS, make_team  # which has its names from here
+
     state = ROOT / ".local" / "e2e" / "product"
     up = local_stack.Stack(state, free_port(), free_port(), free_port(), name=STACK, records=True)
     try:
         up.up()
+        for team, definition in TEAMS.items():
+            make_team(up, team, definition)
         yield up
     finally:
         up.down(stop_runtime=False)

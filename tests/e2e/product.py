@@ -1,5 +1,5 @@
-"""The words in which test_product.py and test_tasks.py speak to Cronplane and look at AWS; the fixture `stack`
-is in conftest.py."""
+"""The words in which the tests of the product speak to Cronplane and look at AWS; the fixture `stack`, whose teams
+stand here, is in conftest.py."""
 
 import concurrent.futures
 import datetime
@@ -9,13 +9,48 @@ import urllib.error
 import urllib.request
 
 import local_stack
-from conftest import STACK
+from conftest import ACCOUNT, REGION, ROOT, STACK
 
 TEAM = "platform"
 EVERY_MINUTE = "cron(* * * * ? *)"
 ENDED = {"succeeded", "failed", "failed_to_start", "timed_out", "stopped", "interrupted", "unknown"}
 # The next start is at most a minute away; the rest is for a slow machine.
 ONE_START = 120
+
+
+def arn(service: str, rest: str) -> str:
+    return f"arn:aws:{service}:{'' if service == 'iam' else REGION}:{ACCOUNT}:{rest}"
+
+
+def example(file: str) -> dict:
+    """An example with the account and the region of the local cloud."""
+    text = (ROOT / "examples" / file).read_text()
+    return json.loads(text.replace("111122223333", ACCOUNT).replace("eu-west-1", REGION))
+
+
+# The stack's teams: each is granted what the tests' jobs name, and nothing else.
+TEAMS = {
+    TEAM: {"guardrails": {
+        "task_roles": [arn("iam", "role/jobs/report"), arn("iam", "role/jobs/other")],
+        "execution_roles": [arn("iam", "role/jobs/start")],
+        "clusters": ["e2e-shared", "e2e-spot", "e2e-plain"],
+        "secrets": [
+            *(arn("secretsmanager", f"secret:{name}-*") for name in ("app/db", "app/registry", "e2e/db", "e2e/missing")),
+            *(arn("ssm", f"parameter/{name}") for name in ("app/token", "app/key", "e2e/token"))],
+        # EFS gives their ids.
+        "file_systems": ["fs-*"],
+    }},
+    "lists": {},
+    "bounds": {"guardrails": {"task_roles": [arn("iam", "role/jobs/report")]}},
+    "examples": example("teams/platform.json"),
+}
+
+
+def make_team(stack, team: str, definition: dict | None = None) -> dict:
+    """By the administrator; the team is as `definition` says, whether it was there or not."""
+    status, _, answer = stack.call("PUT", f"/v1/teams/{team}", definition or {})
+    assert status in (200, 201), answer
+    return answer
 
 
 def jobs(rest: str = "", team: str = TEAM) -> str:
@@ -89,6 +124,22 @@ def in_aws(stack, name: str) -> dict[str, list[str]]:
 
 def enabled_rules(stack) -> list[str]:
     return [rule["Name"] for rule in stack.aws("events").list_rules()["Rules"] if rule["State"] == "ENABLED"]
+
+
+def written_down(stack) -> dict[str, str]:
+    """All that is in the table and in the logs of the functions, as text."""
+    table = stack.aws("dynamodb").get_paginator("scan").paginate(TableName=stack.output("TableName"))
+    logs = stack.aws("logs")
+    groups = [found["PhysicalResourceId"] for found in stack.aws("cloudformation").describe_stack_resources(
+        StackName=stack.name)["StackResources"] if found["ResourceType"] == "AWS::Logs::LogGroup"]
+    lines = [event["message"] for group in groups
+             for page in logs.get_paginator("filter_log_events").paginate(logGroupName=group)
+             for event in page["events"]]
+    return {
+        "table": json.dumps([page["Items"] for page in table], default=str),
+        "functions' logs": "\n".join(lines),
+        "local cloud's log": stack.log.read_text(errors="replace"),
+    }
 
 
 def raw(stack, method: str, path: str, body=None, headers: dict | None = None) -> tuple[int, dict, bytes]:

@@ -18,9 +18,7 @@ import zlib
 
 import pytest
 from conftest import REGION, ROOT, eventually
-from moto_cloud import MOTO_ACCOUNT, STACK, SecondCloud
-
-TEAM = "platform"
+from moto_cloud import MOTO_ACCOUNT, STACK, TEAM, SecondCloud
 
 # What a definition can name of the account that moto has.
 SECRET = f"arn:aws:secretsmanager:{REGION}:{MOTO_ACCOUNT}:secret:reports/db-AbC123"

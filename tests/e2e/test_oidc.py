@@ -1,20 +1,22 @@
 """Sign-in from end to end: a stack that takes the tokens of a real OIDC provider, and what becomes of them when
-the provider changes its keys or is away.
-
-Who is signed in gets another answer than 401; what that is depends on the roles that the token grants.
+the provider changes its keys or is away. And what its rate limit does to those who ask too much.
 """
 
 import contextlib
 import hmac
 import json
+import time
 
 import local_stack
 import pytest
 from conftest import ROOT, free_port
 from oidc_provider import Provider, forge, new_key, parts, signer
-from product import TEAM, jobs, until
+from product import TEAM, at_once, jobs, make_team, problem, until, written_down
 
 AUDIENCE = "https://cronplane.example.com"
+OTHER_TEAM = "data"
+# Requests a second, and at once.
+RATE_LIMIT, RATE_BURST = 5, 20
 CLIENTS = {
     "admin": {"cronplane": ["e2e/administrator"], "email": "admin@example.com"},
     "editor": {"cronplane": f"e2e/{TEAM}:editor e2e/{TEAM}:viewer"},
@@ -23,9 +25,6 @@ CLIENTS = {
 }
 # An instance asks for an unknown key once in 30 s; the rest is for a slow machine.
 NEW_KEY = 60
-
-pytestmark = pytest.mark.skipif(
-    "\n  OidcIssuer:\n" not in (ROOT / "template.yaml").read_text(), reason="template.yaml takes no OIDC provider")
 
 
 @pytest.fixture(scope="module")
@@ -36,12 +35,15 @@ def provider(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def stack(provider):
-    """Cronplane in a local cloud of its own, with the provider."""
+    """Cronplane in a local cloud of its own, with the provider, two teams, and a rate limit that is soon reached."""
     state = ROOT / ".local" / "e2e" / "oidc"
     up = local_stack.Stack(state, free_port(), free_port(), free_port(), name="oidc", parameters={
-        "OidcIssuer": provider.issuer, "OidcAudience": AUDIENCE, "OidcClaim": "cronplane", "OidcPrefix": "e2e/"})
+        "OidcIssuer": provider.issuer, "OidcAudience": AUDIENCE, "OidcClaim": "cronplane", "OidcPrefix": "e2e/",
+        "RateLimit": str(RATE_LIMIT), "RateBurst": str(RATE_BURST)})
     try:
         up.up()
+        for team in (TEAM, OTHER_TEAM):
+            make_team(up, team)
         yield up
     finally:
         up.down(stop_runtime=False)
@@ -76,10 +78,24 @@ def test_an_administrator_by_the_claim_sees_what_the_administrators_token_sees(s
     assert by_claim[2] == by_token[2]
 
 
+def test_an_editor_by_the_claim_is_one_of_that_team_alone(stack, provider):
+    token = provider.token("editor", AUDIENCE)
+    found, _, me = stack.call("GET", "/v1/me", token=token)
+    assert (found, me["kind"], me["teams"]) == (200, "oidc", {TEAM: "editor"}), me
+    job = {"name": "by-claim", "image": "busybox:1", "schedule": "rate(1 day)"}
+    assert stack.call("POST", jobs("?dry_run=true"), job, token=token)[0] == 200
+    found, _, answer = stack.call("GET", f"/v1/teams/{TEAM}/audit", token=token)
+    assert (found, answer["code"]) == (403, "forbidden"), answer
+    found, _, answer = stack.call("GET", jobs(team=OTHER_TEAM), token=token)
+    assert (found, answer["code"]) == (404, "not_found"), answer
+
+
 def test_who_is_granted_nothing_here_is_signed_in_and_finds_no_team(stack, provider):
     for client in ("stranger", "elsewhere"):
-        found, _, answer = stack.call("GET", jobs(), token=provider.token(client, AUDIENCE))
+        token = provider.token(client, AUDIENCE)
+        found, _, answer = stack.call("GET", jobs(), token=token)
         assert (found, answer["code"]) == (404, "not_found"), answer
+        assert stack.call("GET", "/v1/teams", token=token)[2]["items"] == []
 
 
 def test_a_token_for_another_audience_lets_nobody_in(stack, provider):
@@ -134,3 +150,38 @@ def test_an_outage_of_the_provider_signs_nobody_out(stack, provider):
 def test_the_administrators_token_needs_no_provider(stack, provider):
     with stopped(provider):
         assert stack.call("GET", jobs())[0] == 200
+
+
+def test_who_asks_too_much_is_told_when_to_come_back(stack, provider):
+    """Each by themselves: nobody else is kept waiting."""
+    token = provider.token("stranger", AUDIENCE)
+
+    def ask_on():
+        for passed in range(200):
+            answer = stack.call("GET", "/v1/me", token=token)
+            if answer[0] != 200:
+                break
+        return passed, answer
+
+    asked = at_once(*[ask_on] * 4)
+    for passed, answer in asked:
+        problem(answer, 429, "rate_limited")
+        assert int(answer[1]["Retry-After"]) > 0
+    # Each instance lets a burst through before it knows of the others.
+    assert sum(passed for passed, _ in asked) < 8 * RATE_BURST
+    for other in (None, provider.token("editor", AUDIENCE)):
+        assert stack.call("GET", "/v1/me", token=other)[0] == 200
+    refused, headers, _ = stack.call("GET", "/v1/me", token=token)
+    assert refused == 429
+    time.sleep(int(headers["Retry-After"]))
+    assert stack.call("GET", "/v1/me", token=token)[0] == 200
+
+
+def test_no_token_is_written_down_anywhere(stack, provider):
+    token = provider.token("editor", AUDIENCE)
+    assert status(stack, token) == 200
+    texts = written_down(stack)
+    assert all(texts.values()), {where: len(text) for where, text in texts.items()}
+    for secret in token.split("."):
+        for where, text in texts.items():
+            assert secret not in text, where

@@ -96,6 +96,7 @@ FOREIGN_RULES = (named("events", "rule/", NEIGHBOUR), arn("events", "rule/other"
 FOREIGN_TOPICS = (named("sns", "", NEIGHBOUR), arn("sns", "other"))
 FOREIGN_GROUPS = (log_group(NEIGHBOUR), arn("logs", "log-group:/aws/lambda/other:log-stream:a"),
                   *(own_log(function) for function in FUNCTIONS))
+IN_THE_LOG = {"dynamodb:LeadingKeys": ("AUDIT#platform",)}
 FOREIGN_TABLES = (arn("dynamodb", "table/other"), table().replace(STACK, NEIGHBOUR), f"{table()}2")
 
 
@@ -224,6 +225,11 @@ ATTEMPTS = [
     .actions("dynamodb:Scan", "dynamodb:DeleteTable", "dynamodb:UpdateTable", "dynamodb:UpdateTimeToLive",
              "dynamodb:PartiQLSelect", "dynamodb:ExportTableToPointInTime", "dynamodb:PutResourcePolicy"),
     near({"sweep"}, "dynamodb:Query", table("/index/due")),
+    # In it the audit log, to which entries are added and nothing else.
+    near(ALL, "dynamodb:PutItem", table(), IN_THE_LOG),
+    *(near(by, f"dynamodb:{action}", table(), {"dynamodb:LeadingKeys": ("TEAM#platform",)})
+      .contexts("dynamodb:LeadingKeys", *IN_THE_LOG.values(), ("TEAM#platform", "AUDIT#platform"))
+      for by, action in ((ALL, "UpdateItem"), (PROVISIONING, "DeleteItem"))),
     # The queues.
     near({"events"}, "sqs:ReceiveMessage", TEMPLATE.attribute("StartQueue", "Arn"))
     .resources(TEMPLATE.attribute("ScheduleDeadLetterQueue", "Arn"), arn("sqs", "other"))
@@ -469,6 +475,7 @@ WILDCARDS = {
     "which key a secret is encrypted with is not known; the condition holds it to the stores of secrets": {
         ("DecryptSecrets", "Resource", "kms:key/*"),
     },
+    "what begins so is of the audit log, and denied": {("AuditLogStays", "ForAnyValue:StringLike", "AUDIT#*")},
     "the streams of the function's own log group, as CloudFormation tells its ARN": {
         ("OwnLog", "Resource", f"logs:log-group:{STACK}-{name}LogGroup-1A2B3C4D5E6F:*")
         for name in ("Http", "Events", "Sweep")
@@ -777,7 +784,7 @@ def test_nothing_is_granted_that_nothing_uses(seen, whole_run):
     boundary = seen.template.managed("RoleBoundary")
     for _, request in of_jobs(seen):
         used |= used_by(request, boundary)
-    granted = {part for given in (*policies.values(), boundary) for one in given for part in parts(one)}
+    granted = {part for given in (*policies.values(), boundary) for one in given if one.allows for part in parts(one)}
     assert granted - used == set(UNUSED)
 
 

@@ -19,16 +19,12 @@ import zipfile
 import pytest
 from conftest import ACCOUNT, REGION, ROOT, STACK
 from product import (
-    ENDED, EVERY_MINUTE, ONE_START, TEAM, at_once, ended, get, in_aws, instant, job_path, jobs, log_lines, phase,
+    ENDED, EVERY_MINUTE, ONE_START, TEAM, arn, at_once, ended, get, in_aws, instant, job_path, jobs, log_lines, phase,
     post, problem, raw, run_now, runs, until,
 )
 
 DAILY = "rate(1 day)"
 MERGE = {"Content-Type": "application/merge-patch+json"}
-
-
-def arn(service: str, rest: str) -> str:
-    return f"arn:aws:{service}:{'' if service == 'iam' else REGION}:{ACCOUNT}:{rest}"
 
 
 def shell(script: str) -> list[str]:

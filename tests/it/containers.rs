@@ -2,6 +2,7 @@
 
 use aws_sdk_ecs::operation::register_task_definition::RegisterTaskDefinitionInput;
 use cronplane::domain::job::{JobDefinition, Phase, ResourceKind};
+use cronplane::domain::team::Guardrails;
 use cronplane::error::Error;
 use serde_json::{Value, json};
 
@@ -282,7 +283,7 @@ fn what_a_definition_may_not_say_is_refused_where_it_stands() {
     case(json!({"secrets": {"A": "plain"}}), "/secrets/A", "format");
     case(json!({"secrets": {"A": foreign}}), "/secrets/A", "format");
     case(json!({"secrets": {"A": elsewhere}}), "/secrets/A", "format");
-    case(json!({"secrets": {"A": not_granted}}), "/secrets/A", "not_allowed");
+    case(json!({"secrets": {"A": not_granted}}), "/secrets/A", "forbidden");
     case(json!({"secrets": {"a=b": secret()}}), "/secrets/a=b", "format");
     case(json!({"secrets": {"MODE": secret()}}), "/secrets/MODE", "duplicate");
     case(
@@ -308,7 +309,7 @@ fn what_a_definition_may_not_say_is_refused_where_it_stands() {
     case(
         json!({"execution_role": "arn:aws:iam::111122223333:role/admin"}),
         "/execution_role",
-        "not_allowed",
+        "forbidden",
     );
     case(json!({"execution_role": "app-execution"}), "/execution_role", "format");
     for (key, value) in [
@@ -449,7 +450,7 @@ fn what_a_definition_may_not_say_is_refused_where_it_stands() {
     case(
         main(json!({"repositoryCredentials": {"credentialsParameter": not_granted}})),
         &format!("{extra}/repositoryCredentials/credentialsParameter"),
-        "not_allowed",
+        "forbidden",
     );
     case(
         main(json!({"linuxParameters": {"capabilities": {"add": ["SYS_ADMIN"]}}})),
@@ -536,7 +537,7 @@ fn what_a_definition_may_not_say_is_refused_where_it_stands() {
     case(
         sidecar(json!({"secrets": [{"name": "A", "valueFrom": not_granted}]})),
         "/sidecars/0/secrets/0/valueFrom",
-        "not_allowed",
+        "forbidden",
     );
     case(
         sidecar(json!({"environment": [{"name": "A", "value": "1"}, {"name": "A", "value": "2"}]})),
@@ -595,6 +596,196 @@ fn what_a_definition_may_not_say_is_refused_where_it_stands() {
         let told = patched(change.clone()).err();
         assert_eq!(told, Some(vec![(pointer, code)]), "{change}");
     }
+}
+
+/// The entry of a list, or of a map, that has this number: its key, and its value.
+type Entry = fn(usize) -> (String, Value);
+
+/// The lists and maps that a definition can hold: where each stands, how many entries it may have, and
+/// what they are.
+fn lists() -> Vec<(String, usize, Entry)> {
+    fn text(number: usize) -> (String, Value) {
+        (format!("K{number}"), json!(format!("v{number}")))
+    }
+    fn id(prefix: &str, number: usize) -> (String, Value) {
+        (String::new(), json!(format!("{prefix}{number:08}")))
+    }
+    fn named(object: Value) -> (String, Value) {
+        (String::new(), object)
+    }
+    fn variable(number: usize) -> (String, Value) {
+        named(json!({"name": format!("K{number}"), "value": ""}))
+    }
+    fn reference(number: usize) -> (String, Value) {
+        (format!("K{number}"), json!(arn("ssm", "parameter/app/a")))
+    }
+    fn ulimit(_: usize) -> (String, Value) {
+        named(json!({"name": "nofile", "softLimit": 1, "hardLimit": 1}))
+    }
+    fn other(number: usize) -> (String, Value) {
+        named(json!({"containerName": format!("s{number}"), "condition": "START"}))
+    }
+    fn mount(number: usize) -> (String, Value) {
+        named(json!({"sourceVolume": "shared", "containerPath": format!("/m{number}")}))
+    }
+    fn secret(number: usize) -> (String, Value) {
+        let (name, reference) = reference(number);
+        named(json!({"name": name, "valueFrom": reference}))
+    }
+    fn subscriber(number: usize) -> (String, Value) {
+        named(json!({"protocol": "email", "endpoint": format!("a{number}@example.com")}))
+    }
+    fn sidecar(number: usize) -> (String, Value) {
+        named(json!({"name": format!("s{number}"), "image": "b"}))
+    }
+    fn system_control(number: usize) -> (String, Value) {
+        named(json!({"namespace": format!("net.a{number}"), "value": "1"}))
+    }
+    let volume = |number: usize| named(json!({"name": format!("v{number}")}));
+    let mut lists: Vec<(String, usize, Entry)> = vec![
+        ("/command".to_owned(), 1000, text),
+        ("/entry_point".to_owned(), 1000, text),
+        ("/environment".to_owned(), 1000, text),
+        ("/secrets".to_owned(), 1000, reference),
+        ("/volumes".to_owned(), 20, volume),
+        ("/health_check/command".to_owned(), 1000, |number| {
+            named(json!(if number == 0 { "CMD" } else { "x" }))
+        }),
+        ("/sidecars".to_owned(), 9, sidecar),
+        ("/network/subnets".to_owned(), 16, |number| id("subnet-", number)),
+        ("/network/security_groups".to_owned(), 5, |number| id("sg-", number)),
+        ("/tags".to_owned(), 45, text),
+        ("/notifications/subscribers".to_owned(), 20, subscriber),
+        ("/sidecars/0/command".to_owned(), 1000, text),
+        ("/sidecars/0/entryPoint".to_owned(), 1000, text),
+        ("/sidecars/0/environment".to_owned(), 1000, variable),
+        ("/sidecars/0/secrets".to_owned(), 1000, secret),
+        ("/sidecars/0/mountPoints".to_owned(), 100, mount),
+        ("/sidecars/0/healthCheck/command".to_owned(), 1000, |number| {
+            named(json!(if number == 0 { "CMD" } else { "x" }))
+        }),
+        ("/sidecars/0/restartPolicy/ignoredExitCodes".to_owned(), 50, |number| {
+            named(json!(number))
+        }),
+    ];
+    for container in ["/extra_container_definition", "/sidecars/0"] {
+        let settings: [(&str, usize, Entry); 7] = [
+            ("portMappings", 100, |number| named(json!({"containerPort": number + 1}))),
+            ("linuxParameters/capabilities/add", 38, |_| named(json!("SYS_PTRACE"))),
+            ("linuxParameters/capabilities/drop", 38, |_| named(json!("NET_RAW"))),
+            ("dependsOn", 9, other),
+            ("dockerLabels", 1000, text),
+            ("ulimits", 1, ulimit),
+            ("systemControls", 100, system_control),
+        ];
+        for (key, max, entry) in settings {
+            lists.push((format!("{container}/{key}"), max, entry));
+        }
+    }
+    lists
+}
+
+/// A definition in which everything is said that can be, with a list in place of the one at `pointer`.
+fn with_list(pointer: &str, count: usize, entry: Entry) -> Value {
+    let mut wanted = whole();
+    let found = wanted.pointer_mut(pointer).unwrap_or_else(|| panic!("{pointer}"));
+    *found = match found {
+        Value::Array(_) => (0..count).map(|number| entry(number).1).collect(),
+        _ => (0..count).map(entry).collect(),
+    };
+    wanted
+}
+
+/// As [`everything`], and what that leaves to defaults.
+fn whole() -> Value {
+    let mut wanted = everything();
+    let read = JobDefinition::read(wanted.clone(), &deployment()).unwrap();
+    wanted["command"] = json!(["a"]);
+    wanted["entry_point"] = json!(["a"]);
+    wanted["tags"] = json!({"a": "b"});
+    wanted["network"] = read.to_request()["network"].clone();
+    // A sidecar has all that the main container can be given.
+    let settings = wanted["extra_container_definition"].as_object().unwrap().clone();
+    let sidecar = wanted["sidecars"][0].as_object_mut().unwrap();
+    for (key, value) in settings {
+        sidecar.entry(key).or_insert(value);
+    }
+    sidecar["dependsOn"] = json!([]);
+    wanted
+}
+
+/// A list that is as long as it may be is not refused for it, one that is longer by one is.
+#[test]
+fn every_list_has_a_bound() {
+    for (pointer, max, entry) in lists() {
+        let refused = |count: usize| -> Vec<(String, &'static str)> {
+            let told = JobDefinition::read(with_list(&pointer, count, entry), &deployment());
+            let told = told.err().unwrap_or_default().into_iter();
+            let told = told.map(|one| (one.pointer, one.code.as_str()));
+            told.filter(|(at, _)| *at == pointer).collect()
+        };
+        assert_eq!(refused(max), [], "{pointer}");
+        let code = if pointer.ends_with("/ulimits") { "duplicate" } else { "range" };
+        assert_eq!(refused(max + 1), [(pointer.clone(), code)]);
+    }
+}
+
+/// Walks a definition in which everything is said: a list or a map that is added without a bound fails
+/// here.
+#[test]
+fn every_list_and_map_is_among_those_with_a_bound() {
+    fn walk(value: &Value, pointer: &str, found: &mut Vec<(String, bool)>) {
+        match value {
+            Value::Array(values) => {
+                found.push((pointer.to_owned(), true));
+                values.iter().take(1).for_each(|one| walk(one, &format!("{pointer}/0"), found));
+            }
+            Value::Object(fields) => {
+                found.push((pointer.to_owned(), false));
+                for (key, one) in fields {
+                    walk(one, &format!("{pointer}/{key}"), found);
+                }
+            }
+            _ => {}
+        }
+    }
+    let whole = whole();
+    let missing = JobDefinition::field_names(&deployment())
+        .into_iter()
+        .filter(|name| whole.get(name).is_none())
+        .collect::<Vec<_>>();
+    // None of these is a list.
+    let plain = [
+        "description",
+        "cluster",
+        "execution_role",
+        "enabled",
+        "log_retention_days",
+        "capacity",
+        "platform_version",
+        "enable_execute_command",
+        "enable_ecs_managed_tags",
+    ];
+    assert_eq!(missing, plain);
+    let known: Vec<String> = lists().into_iter().map(|(pointer, ..)| pointer).collect();
+    let mut found = Vec::new();
+    walk(&whole, "", &mut found);
+    let mut lists = 0;
+    for (pointer, is_array) in found {
+        // An object that takes whatever key is a map.
+        let takes_any = || {
+            let mut wanted = whole.clone();
+            let object = wanted.pointer_mut(&pointer).unwrap().as_object_mut().unwrap();
+            object.insert("zz".to_owned(), json!(arn("ssm", "parameter/app/a")));
+            let told = JobDefinition::read(wanted, &deployment()).err().unwrap_or_default();
+            told.iter().all(|one| one.pointer != format!("{pointer}/zz"))
+        };
+        if is_array || takes_any() {
+            lists += 1;
+            assert!(known.contains(&pointer), "{pointer} has no bound");
+        }
+    }
+    assert_eq!(lists, known.len());
 }
 
 /// Everything at once, each where it stands, also behind a sidecar that can't be read.
@@ -914,8 +1105,9 @@ async fn a_job_that_aws_does_not_follow_is_not_changed_without_end() {
 #[test]
 fn overrides_go_with_the_definition() {
     let known = JobDefinition::read(everything(), &deployment()).unwrap();
+    let read = |overrides| known.read_overrides(overrides, &Guardrails::default(), &deployment());
     let wrong = |overrides: Value| -> Vec<(String, &'static str)> {
-        let told = known.read_overrides(overrides).unwrap_err();
+        let told = read(overrides).unwrap_err();
         told.into_iter().map(|one| (one.pointer, one.code.as_str())).collect()
     };
     let secret = json!({"environment": {"TOKEN": "x", "OTHER": "y"}});
@@ -923,8 +1115,8 @@ fn overrides_go_with_the_definition() {
     // The containers keep 768 units, and one of them may have 2 GiB.
     let small = json!({"cpu": 256, "memory": 1024});
     assert_eq!(wrong(small), [("/cpu".to_owned(), "range"), ("/memory".to_owned(), "range")]);
-    assert!(known.read_overrides(json!({"cpu": 1024, "memory": 2048})).is_ok());
-    assert!(known.read_overrides(json!({"environment": {"MODE": "x"}})).is_ok());
+    assert!(read(json!({"cpu": 1024, "memory": 2048})).is_ok());
+    assert!(read(json!({"environment": {"MODE": "x"}})).is_ok());
 }
 
 /// Far more than can be taken is refused as fast as a few: nobody waits for the check of thousands.

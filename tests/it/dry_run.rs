@@ -187,7 +187,7 @@ async fn a_test_of_the_notifications_is_foreseen() {
     cloud.take_calls();
     let foreseen = app.notification_test_dry(&key()).await.unwrap();
     assert_nothing_written(&cloud);
-    app.notification_test(&key()).await.unwrap();
+    app.notification_test(&key(), moment(0)).await.unwrap();
     assert_eq!(operations(&foreseen), written(&cloud));
     assert_eq!(operations(&foreseen), ["events:PutEvents", "sns:Subscribe"]);
 }

@@ -9,7 +9,7 @@ use cronplane::domain::run::{Run, RunStatus, Trigger};
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
-use crate::cloud::{Cloud, REGION, deployment};
+use crate::cloud::{Cloud, REGION, deployment, wide_team};
 use crate::history::with_job;
 use crate::http::Api;
 use crate::job::{BASE, JOB, create, definition, key, moment, sweep_for_an_hour};
@@ -167,7 +167,7 @@ async fn a_test_of_the_notifications_is_told() {
     let mut other = definition();
     other["name"] = json!("other");
     app.job_create(crate::job::team(), other, moment(0)).await.unwrap();
-    app.notification_test(&key()).await.unwrap();
+    app.notification_test(&key(), moment(0)).await.unwrap();
     let state = cloud.state();
     let entry = &state.events.put[0];
     let event = json!({
@@ -294,6 +294,7 @@ async fn the_pattern_fits_whatever_the_names_are() {
     deployment.stack = "S".repeat(128);
     let app = cloud.app_of(deployment);
     let team = TeamName::parse(&"t".repeat(32)).unwrap();
+    cloud.put_team(&wide_team(team.as_str()));
     let mut wanted = definition();
     wanted["name"] = json!("j".repeat(64));
     let job = app.job_create(team.clone(), wanted, moment(0)).await.unwrap().job;

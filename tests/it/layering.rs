@@ -13,7 +13,7 @@ const MAY_USE: [(&str, &[&str]); 11] = [
     ("fleet", &["domain", "error"]),
     ("identity", &["domain", "error"]),
     ("app", &["domain", "error", "store", "provision", "fleet", "identity"]),
-    ("http", &["app", "domain", "error"]),
+    ("http", &["app", "domain", "error", "identity"]),
     ("events", &["app", "domain", "error"]),
     ("config", &["domain"]),
     ("telemetry", &[]),

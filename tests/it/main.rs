@@ -5,6 +5,8 @@
     reason = "a test stops at the first thing that is not as it should be"
 )]
 
+mod access;
+mod audit;
 mod cloud;
 mod containers;
 mod dry_run;
@@ -14,6 +16,7 @@ mod task;
 mod examples;
 mod failure_rule;
 mod fallback;
+mod guardrails;
 mod history;
 mod http;
 mod identity;
@@ -21,5 +24,8 @@ mod launch;
 mod layering;
 mod openapi;
 mod permissions;
+mod rate;
 mod reconcile;
 mod store;
+mod teams_api;
+mod tokens;

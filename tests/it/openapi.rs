@@ -5,14 +5,19 @@ use std::path::PathBuf;
 
 use axum::body::Body;
 use axum::http::{Request, header};
+use cronplane::domain::access::{PrincipalKind, Role};
+use cronplane::domain::audit;
 use cronplane::domain::job::{
     Architecture, Capacity, JobDefinition, JobOrder, Phase, Protocol, ResourceKind, ResourceState,
 };
 use cronplane::domain::overrides::Overrides;
 use cronplane::domain::run::{RunStatus, Trigger};
+use cronplane::domain::team::{Guardrails, Quotas, TeamDefaults, TeamDefinition};
+use cronplane::domain::token::TokenRequest;
 use cronplane::domain::violation::ViolationCode;
 use serde_json::{Value, json};
 
+use crate::audit::author;
 use crate::cloud::deployment;
 use crate::http::Api;
 use crate::task::state;
@@ -35,9 +40,34 @@ fn operations(document: &Value) -> Vec<(String, String, Value)> {
         .collect()
 }
 
-fn properties<'a>(document: &'a Value, schema: &str) -> BTreeSet<&'a str> {
-    let schema = &document["components"]["schemas"][schema];
-    schema["properties"].as_object().unwrap().keys().map(String::as_str).collect()
+/// `schema`, whatever stands behind references in it, and of several that all hold one that says the same.
+fn whole(document: &Value, schema: &Value) -> Value {
+    if let Some(name) = schema["$ref"].as_str() {
+        let name = name.rsplit('/').next().unwrap();
+        return whole(document, &document["components"]["schemas"][name]);
+    }
+    let Some(all) = schema["allOf"].as_array() else {
+        return schema.clone();
+    };
+    let (mut properties, mut required) = (serde_json::Map::new(), Vec::new());
+    for one in all {
+        let one = whole(document, one);
+        assert_eq!(one["type"], "object");
+        properties.extend(one["properties"].as_object().unwrap().clone());
+        required.extend(one["required"].as_array().unwrap().clone());
+    }
+    json!({"type": "object", "properties": properties, "required": required})
+}
+
+fn names_in(value: &Value) -> BTreeSet<String> {
+    let names =
+        |list: &Vec<Value>| list.iter().map(|one| one.as_str().unwrap().to_owned()).collect();
+    let keys = || value.as_object().unwrap().keys().cloned().collect();
+    value.as_array().map_or_else(keys, names)
+}
+
+fn properties(document: &Value, schema: &str) -> BTreeSet<String> {
+    names_in(&whole(document, &document["components"]["schemas"][schema])["properties"])
 }
 
 fn values<'a>(document: &'a Value, schema: &str) -> BTreeSet<&'a str> {
@@ -67,7 +97,7 @@ fn the_committed_document_is_that_of_the_code() {
 fn every_operation_is_described() {
     let document = document();
     let operations = operations(&document);
-    assert_eq!(operations.len(), 14);
+    assert_eq!(operations.len(), 27);
     let mut ids = BTreeSet::new();
     for (path, method, operation) in &operations {
         let said = |value: &Value| value.as_str().is_some_and(|text| !text.trim().is_empty());
@@ -84,10 +114,11 @@ fn every_operation_is_described() {
                 content.is_some_and(|content| content.contains_key("application/problem+json"));
             assert_eq!(has_problem, is_problem, "{id} {status}");
         }
-        for status in ["400", "401", "404", "500", "503"] {
+        for status in ["400", "401", "403", "404", "429", "500", "503"] {
             assert!(responses.contains_key(status), "{id} {status}");
         }
-        let parameters = operation["parameters"].as_array().unwrap();
+        let none = Vec::new();
+        let parameters = operation["parameters"].as_array().unwrap_or(&none);
         for parameter in parameters {
             assert!(said(&parameter["description"]), "{id} {parameter}");
         }
@@ -99,30 +130,69 @@ fn every_operation_is_described() {
                 "{id}"
             );
         }
-        assert!(path.starts_with("/teams/{team}/"), "{method} {path}");
+        let of_a_team = path.starts_with("/teams/{team}");
+        assert!(of_a_team || path == "/teams" || path == "/me", "{method} {path}");
     }
 }
 
 #[test]
 fn a_request_has_the_fields_that_are_read_and_an_answer_shows_them_all() {
     let document = document();
-    let read: BTreeSet<&str> = JobDefinition::field_names(&deployment()).into_iter().collect();
-    assert_eq!(properties(&document, "JobRequest"), read);
-    let read: BTreeSet<&str> = Overrides::field_names().into_iter().collect();
-    assert_eq!(properties(&document, "RunRequest"), read);
-    let read: BTreeSet<&str> = JobDefinition::field_names(&deployment()).into_iter().collect();
+    let deployment = deployment();
+    let set = |names: Vec<&str>| names.into_iter().map(str::to_owned).collect::<BTreeSet<_>>();
+    let job = set(JobDefinition::field_names(&deployment));
+    for (schema, read) in [
+        ("JobRequest", job.clone()),
+        ("RunRequest", set(Overrides::field_names())),
+        ("TeamRequest", set(TeamDefinition::field_names(&deployment))),
+        ("TeamDefaultsRequest", set(TeamDefaults::field_names(&deployment))),
+        ("TeamDefaults", set(TeamDefaults::field_names(&deployment))),
+        ("GuardrailsRequest", set(Guardrails::field_names())),
+        ("Guardrails", set(Guardrails::field_names())),
+        ("QuotasRequest", set(Quotas::field_names())),
+        ("Quotas", set(Quotas::field_names())),
+        ("TokenRequest", set(TokenRequest::field_names())),
+    ] {
+        assert_eq!(properties(&document, schema), read, "{schema}");
+    }
     let shown = properties(&document, "JobBody");
-    assert!(shown.is_superset(&read), "{:?}", read.difference(&shown));
-    let required = &document["components"]["schemas"]["JobRequest"]["required"];
-    let required: BTreeSet<&str> =
-        required.as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
-    assert_eq!(required, BTreeSet::from(["name", "image", "schedule"]));
+    assert!(shown.is_superset(&job), "{:?}", job.difference(&shown));
+    let shown = properties(&document, "TeamBody");
+    assert!(shown.is_superset(&set(TeamDefinition::field_names(&deployment))), "{shown:?}");
+    let required = |schema: &str| names_in(&document["components"]["schemas"][schema]["required"]);
+    assert_eq!(required("JobRequest"), set(vec!["name", "image", "schedule"]));
+    assert_eq!(required("TeamRequest"), set(vec!["name"]));
+    assert_eq!(required("TokenRequest"), set(vec!["description", "role"]));
     // What an answer always has, null or not.
-    for schema in ["JobBody", "JobStatus", "RunBody", "JobList", "RunList", "LogList", "Problem"] {
-        let required = &document["components"]["schemas"][schema]["required"];
-        let required: BTreeSet<&str> =
-            required.as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
-        assert_eq!(required, properties(&document, schema), "{schema}");
+    for schema in [
+        "JobBody",
+        "JobStatus",
+        "RunBody",
+        "JobList",
+        "RunList",
+        "LogList",
+        "AuditList",
+        "AuditEntry",
+        "AuditPrincipal",
+        "AuditTarget",
+        "AuditChange",
+        "TeamBody",
+        "TeamChanged",
+        "TeamDryRun",
+        "TeamDefaults",
+        "Guardrails",
+        "Quotas",
+        "TeamList",
+        "NotComplying",
+        "TokenBody",
+        "NewToken",
+        "TokenDryRun",
+        "TokenList",
+        "WhoAmI",
+        "Problem",
+    ] {
+        let required = whole(&document, &document["components"]["schemas"][schema]);
+        assert_eq!(names_in(&required["required"]), properties(&document, schema), "{schema}");
     }
 }
 
@@ -146,6 +216,8 @@ fn the_lists_of_the_document_are_those_of_the_domain() {
         "bad_request",
         "invalid",
         "unauthorized",
+        "forbidden",
+        "rate_limited",
         "not_found",
         "method_not_allowed",
         "already_exists",
@@ -168,6 +240,13 @@ fn the_lists_of_the_document_are_those_of_the_domain() {
     ];
     assert_eq!(values(&document, "ResourceState"), states.map(ResourceState::as_str).into());
     assert_eq!(values(&document, "Trigger"), Trigger::ALL.map(Trigger::as_str).into());
+    assert_eq!(
+        values(&document, "AuditOutcome"),
+        audit::Outcome::ALL.map(audit::Outcome::as_str).into()
+    );
+    assert_eq!(values(&document, "AuditRole"), Role::ALL.map(Role::as_str).into());
+    let kinds = PrincipalKind::ALL.map(PrincipalKind::as_str);
+    assert_eq!(values(&document, "AuditPrincipalKind"), kinds.into());
     // That of violations is told in words.
     let code = &document["components"]["schemas"]["FieldError"]["properties"]["code"];
     let told = code["description"].as_str().unwrap();
@@ -178,6 +257,7 @@ fn the_lists_of_the_document_are_those_of_the_domain() {
         ViolationCode::Format,
         ViolationCode::Range,
         ViolationCode::NotAllowed,
+        ViolationCode::Forbidden,
         ViolationCode::Duplicate,
         ViolationCode::DoesNotExist,
     ] {
@@ -200,10 +280,7 @@ fn every_schema_that_is_named_is_there() {
 
 /// What `value` has that `schema` does not describe, or the other way around.
 fn difference(document: &Value, schema: &Value, value: &Value, at: &str) -> Option<String> {
-    if let Some(name) = schema["$ref"].as_str() {
-        let name = name.rsplit('/').next().unwrap();
-        return difference(document, &document["components"]["schemas"][name], value, at);
-    }
+    let schema = &whole(document, schema);
     if let Some(schemas) = schema["oneOf"].as_array().or(schema["anyOf"].as_array()) {
         let none = schemas.iter().all(|one| difference(document, one, value, at).is_some());
         return none.then(|| format!("{at}: {value} is none of {schemas:?}"));
@@ -217,6 +294,8 @@ fn difference(document: &Value, schema: &Value, value: &Value, at: &str) -> Opti
         Value::Array(_) => "array",
         Value::Object(_) => "object",
     };
+    // Without a type it is a value of any kind.
+    schema.get("type")?;
     let types = match &schema["type"] {
         Value::Array(types) => types.clone(),
         one => vec![one.clone()],
@@ -298,6 +377,37 @@ async fn answers_are_as_they_are_described() {
         check("RunBody", &answer.json());
     }
     check("RunList", &api.get(&runs).await.json());
+    let change =
+        json!({"description": "new", "environment": {"A": "b"}, "cpu": 512, "memory": 1024});
+    let owner = api.on_behalf_of(author("update_job"));
+    let answer = owner.send_json("PATCH", job, &[], change).await;
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    for list in ["/v1/teams/platform/audit".to_owned(), format!("{job}/audit")] {
+        let told = api.get(&list).await.json();
+        assert!(told["items"].as_array().unwrap().len() > 1);
+        check("AuditList", &told);
+    }
+    let team = json!({"name": "new", "display_name": "New", "defaults": {
+        "cluster": "shared", "network": {"subnets": ["subnet-0c"]},
+        "notifications": {"subscribers": [{"protocol": "email", "endpoint": "a@example.com"}]},
+    }});
+    check("TeamBody", &api.post("/v1/teams", team).await.json());
+    check("TeamBody", &api.get("/v1/teams/platform").await.json());
+    check("TeamList", &api.get("/v1/teams").await.json());
+    let narrow = json!({"guardrails": {"images": [], "max_cpu": 512, "required_tags": {"a": "b"}}});
+    let answer = api.send_json("PATCH", "/v1/teams/platform", &[], narrow).await;
+    assert_eq!(answer.json()["not_complying"]["jobs"].as_array().unwrap().len(), 2);
+    check("TeamChanged", &answer.json());
+    let token = json!({"description": "a", "role": "viewer"});
+    let answer = api.post("/v1/teams/platform/tokens", token).await;
+    check("NewToken", &answer.json());
+    let token = format!("/v1/teams/platform/tokens/{}", answer.json()["id"].as_str().unwrap());
+    check("TokenBody", &api.get(&token).await.json());
+    check("TokenList", &api.get("/v1/teams/platform/tokens").await.json());
+    assert_eq!(api.send_json("DELETE", &token, &[], json!({})).await.status, 204);
+    check("TokenBody", &api.get(&token).await.json());
+    check("WhoAmI", &api.get("/v1/me").await.json());
+    check("WhoAmI", &owner.get("/v1/me").await.json());
     let stopped = format!("{job}/runs/20261123T140000-0a/stop");
     check("RunBody", &api.post(&stopped, json!({})).await.json());
     check("Problem", &api.post(&runs, json!({"cpu": 1})).await.json());
@@ -334,6 +444,7 @@ async fn every_operation_asks_for_the_token() {
         assert!(operation.get("security").is_none(), "{path} has a guard of its own");
         let path = format!("/v1{}", path.replace("{run}", "20261123T140000-0a"));
         let path = path.replace("{team}", "platform").replace("{job}", "hello");
+        let path = path.replace("{token}", "0123456789abcdef");
         assert!(!path.contains('{'), "{path}");
         for token in [None, Some("Bearer wrong")] {
             let mut request = Request::builder()
@@ -365,10 +476,15 @@ async fn every_change_can_be_asked_for_dry() {
         let has_flag = parameters.iter().any(|one| one["name"] == "dry_run");
         assert!(has_flag, "{method} {path}");
 
-        let api = Api::with_job().await;
-        api.ingest(&state("0a", 0, "RUNNING", 7)).await;
-        let before = api.get("/v1/teams/platform/jobs/nightly-report").await.text;
-        let (schema, status, body) = match operation["operationId"].as_str().unwrap() {
+        let id = operation["operationId"].as_str().unwrap();
+        let api = if id == "delete_team" { Api::new() } else { Api::with_job().await };
+        if id != "delete_team" {
+            api.ingest(&state("0a", 0, "RUNNING", 7)).await;
+        }
+        let token = json!({"description": "a", "role": "viewer"});
+        let token = api.post("/v1/teams/platform/tokens", token).await.json();
+        let before = api.cloud.state().table.without_audit();
+        let (schema, status, body) = match id {
             "create_job" => {
                 let other = json!({"name": "other", "image": "a", "schedule": "rate(1 day)"});
                 ("JobDryRun", 201, other)
@@ -380,9 +496,17 @@ async fn every_change_can_be_asked_for_dry() {
             "test_notifications" => ("NotificationTestDryRun", 202, json!({})),
             "start_run" => ("RunDryRun", 201, json!({"command": ["true"]})),
             "stop_run" => ("RunDryRun", 202, json!({"reason": "enough"})),
+            "create_team" => ("TeamDryRun", 201, json!({"name": "new"})),
+            "replace_team" | "update_team" => {
+                ("TeamDryRun", 200, json!({"quotas": {"max_jobs": 0}}))
+            }
+            "delete_team" => ("TeamDryRun", 204, json!({})),
+            "create_token" => ("TokenDryRun", 201, json!({"description": "a", "role": "viewer"})),
+            "revoke_token" => ("TokenDryRun", 204, json!({})),
             other => panic!("{other}: how is it asked for dry?"),
         };
         let path = path.replace("{run}", "20261123T140000-0a").replace("{team}", "platform");
+        let path = path.replace("{token}", token["id"].as_str().unwrap());
         let path = format!("/v1{}?dry_run=true", path.replace("{job}", "nightly-report"));
         api.cloud.take_calls();
         let answer = api.send_json(&method, &path, &[], body).await;
@@ -392,15 +516,15 @@ async fn every_change_can_be_asked_for_dry() {
         let told = answer.json();
         assert_eq!(told["status"], status, "{method} {path}");
         assert_eq!(told["answer"].is_null(), matches!(status, 204) || schema.starts_with("Not"));
-        let calls = told["aws_calls"].as_array().unwrap();
-        // A job that is not paused needs nothing to be resumed.
-        assert_eq!(calls.is_empty(), path.contains("/resume"), "{method} {path}");
+        // Teams and tokens are nothing of AWS's; a job that is not paused needs nothing to be resumed.
+        let calls = told["aws_calls"].as_array();
+        assert_eq!(calls.is_none(), id.ends_with("team") || id.ends_with("token"), "{id}");
+        assert!(calls.is_none_or(|calls| calls.is_empty() == (id == "resume_job")), "{id}");
         let described = &document["components"]["schemas"][schema];
         assert_eq!(difference(&document, described, &told, ""), None, "{method} {path}");
         let described = &operation["responses"]["200"]["content"]["application/json"]["schema"];
         assert_eq!(difference(&document, described, &told, ""), None, "{method} {path}");
-        let after = api.get("/v1/teams/platform/jobs/nightly-report").await.text;
-        assert_eq!(after, before, "{method} {path}");
+        assert_eq!(api.cloud.state().table.without_audit(), before, "{method} {path}");
     }
     assert!(changes >= 8);
 }
@@ -429,6 +553,12 @@ fn a_conflict_that_may_pass_is_described_with_its_header() {
         "resume_job",
         "start_run",
         "stop_run",
+        "create_team",
+        "replace_team",
+        "update_team",
+        "delete_team",
+        "create_token",
+        "revoke_token",
     ];
     assert_eq!(described, wanted.into());
 }

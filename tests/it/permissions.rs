@@ -6,12 +6,15 @@ use std::fs;
 use std::path::Path;
 
 use aws_lambda_events::sqs::{SqsEvent, SqsMessage};
-use cronplane::app::{Answered, App, JobsWanted, KeyedRequest, LogsWanted, RunsWanted};
+use cronplane::app::{
+    Answered, App, AuditWanted, JobsWanted, KeyedRequest, LogsWanted, RunsWanted,
+};
 use cronplane::domain::ids::RunId;
 use cronplane::domain::job::{Deletion, Phase};
 use cronplane::events::apply_batch;
 use serde_json::json;
 
+use crate::audit::author;
 use crate::cloud::{Cloud, Effect, arn, deployment};
 use crate::fallback::stop_waiting;
 use crate::job::{
@@ -24,16 +27,34 @@ use crate::task::{self, snapshot, state};
 const IMPLIED: [&str; 4] =
     ["iam:CreateServiceLinkedRole", "iam:PassRole", "logs:CreateLogStream", "logs:PutLogEvents"];
 
-/// The actions that these resources of the template name, of the services that are called here.
-fn allowed(resources: &[&str]) -> BTreeSet<String> {
+/// A resource of the template, in parts: each of its policies' statements, and what stands before them.
+fn parts(resource: &str) -> Vec<String> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../template.yaml");
     let template = fs::read_to_string(path).unwrap();
+    let (_, rest) = template.split_once(&format!("\n  {resource}:\n")).unwrap();
+    let lines = rest.lines().take_while(|line| line.is_empty() || line.starts_with("   "));
+    let mut parts = vec![String::new()];
+    for line in lines.filter(|line| !line.trim_start().starts_with('#')) {
+        if line.trim_start().starts_with("- Sid: ") {
+            parts.push(String::new());
+        }
+        let part = parts.last_mut().unwrap();
+        part.push_str(line);
+        part.push('\n');
+    }
+    parts
+}
+
+fn is_denial(part: &str) -> bool {
+    part.lines().any(|line| line.trim() == "Effect: Deny")
+}
+
+/// The actions that these resources of the template allow, of the services that are called here.
+fn allowed(resources: &[&str]) -> BTreeSet<String> {
     let mut actions = BTreeSet::new();
     for resource in resources {
-        let (_, rest) = template.split_once(&format!("\n  {resource}:\n")).unwrap();
-        let lines = rest.lines().take_while(|line| line.is_empty() || line.starts_with("   "));
-        let code = lines.filter(|line| !line.trim_start().starts_with('#'));
-        for word in code.flat_map(|line| line.split([' ', ',', '[', ']'])) {
+        let code = parts(resource).into_iter().filter(|part| !is_denial(part)).collect::<String>();
+        for word in code.split([' ', ',', '[', ']', '\n']) {
             let Some((service, action)) = word.split_once(':') else { continue };
             let is_called = ["dynamodb", "ecs", "events", "iam", "logs", "sns"].contains(&service);
             // Not the keys of conditions, behind which a colon stands.
@@ -44,6 +65,37 @@ fn allowed(resources: &[&str]) -> BTreeSet<String> {
     }
     assert!(!actions.is_empty());
     actions
+}
+
+/// Whoever may write into the table may neither change nor delete what stands in the audit log. A condition
+/// with `ForAllValues` would hold where there is no key to look at.
+#[test]
+fn the_audit_log_is_only_ever_added_to() {
+    for resource in ["ProvisionPolicy", "EventsRole"] {
+        let parts = parts(resource);
+        let denials: Vec<&String> = parts.iter().filter(|part| is_denial(part)).collect();
+        let [denial] = denials[..] else { panic!("{resource}: {denials:?}") };
+        let lines: Vec<&str> =
+            denial.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+        let wanted = [
+            "- Sid: AuditLogStays",
+            "Effect: Deny",
+            "Action: [dynamodb:UpdateItem, dynamodb:DeleteItem]",
+            "Resource: !GetAtt Table.Arn",
+            "Condition:",
+            r##""ForAnyValue:StringLike": { "dynamodb:LeadingKeys": "AUDIT#*" }"##,
+        ];
+        assert_eq!(lines, wanted, "{resource}");
+        assert!(allowed(&[resource]).contains("dynamodb:UpdateItem"), "{resource}");
+    }
+    // All that may write: the others have the first one's policy.
+    for resource in ["HttpRole", "SweepRole"] {
+        let text: String = parts(resource).concat();
+        assert!(text.contains("ManagedPolicyArns: [!Ref ProvisionPolicy]"), "{resource}");
+        for write in ["dynamodb:UpdateItem", "dynamodb:DeleteItem"] {
+            assert!(!text.contains(write), "{resource} {write}");
+        }
+    }
 }
 
 #[track_caller]
@@ -76,7 +128,8 @@ async fn every_request(cloud: &Cloud, app: &App) {
         .await
         .unwrap();
     app.job_get(&key(), moment(4000)).await.unwrap();
-    app.notification_test(&key()).await.unwrap();
+    app.audit_list(&team(), AuditWanted { limit: 10, ..AuditWanted::default() }).await.unwrap();
+    app.notification_test(&key(), moment(4000)).await.unwrap();
     cloud.fail("events:PutRule", 1, "LimitExceededException", "The quota is used up.");
     app.job_set_enabled(&key(), false, moment(4000)).await.unwrap();
     app.job_set_enabled(&key(), true, moment(4001)).await.unwrap();
@@ -138,7 +191,7 @@ async fn every_change(cloud: &Cloud, app: &App) {
 async fn the_api_and_the_sweeper_may_call_what_they_call_and_no_more() {
     let cloud = Cloud::default();
     let app = cloud.app();
-    every_request(&cloud, &app).await;
+    every_request(&cloud, &app.on_behalf_of(author("update_job"))).await;
     let granted = ["HttpRole", "ProvisionPolicy"];
     let called = assert_allowed(&cloud, &granted);
     let allowed = allowed(&granted);
@@ -218,7 +271,7 @@ async fn events_are_put_of_the_kinds_that_are_allowed() {
     let cloud = Cloud::default();
     let app = cloud.app();
     create(&app, moment(0)).await.unwrap();
-    app.notification_test(&key()).await.unwrap();
+    app.notification_test(&key(), moment(4000)).await.unwrap();
     cloud.fail("ecs:RunTask", 1, "InvalidParameterException", "No such subnet.");
     app.run_start(&key(), json!({}), moment(10)).await.unwrap();
     let state = cloud.state();

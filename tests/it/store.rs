@@ -11,7 +11,7 @@ use cronplane::domain::job::{
 use cronplane::domain::run::{Run, RunStatus, Trigger};
 use cronplane::error::Error;
 use cronplane::store::{
-    Applied, DUE_SHARDS, DueItem, Leased, RunFilter, Settled, Settlement, Store,
+    Applied, DUE_SHARDS, DueItem, Insertion, Leased, RunFilter, Settled, Settlement, Store,
 };
 use serde_json::json;
 
@@ -45,7 +45,7 @@ fn settlement(generation: u64) -> Settlement {
 async fn with_job() -> (Cloud, Store) {
     let cloud = Cloud::default();
     let store = cloud.store();
-    store.job_insert(&job(), at(60)).await.unwrap();
+    store.job_insert(&job(), at(60), &Insertion::default()).await.unwrap();
     (cloud, store)
 }
 
@@ -70,11 +70,37 @@ fn assert_condition(cloud: &Cloud, operation: &str, condition: &str) {
     assert!(keys.contains(&(text("pk"), text("sk"))), "{key:?}");
 }
 
+/// The last write was a transaction: one of the job under this condition, which counts the jobs of its
+/// team.
+#[track_caller]
+fn assert_counted(cloud: &Cloud, condition: &str, of_team: &str, update: &str) {
+    let state = cloud.state();
+    let [before @ .., job, team] = &state.table.requests[..] else { panic!("too few requests") };
+    let written = [job, team].map(|request| {
+        assert_eq!(request.operation, "TransactWriteItems");
+        let key = request.key.as_ref().unwrap();
+        let text = |name: &str| key[name].as_s().unwrap().clone();
+        (text("pk"), text("sk"), request.condition.as_deref().unwrap())
+    });
+    let wanted = [
+        (format!("TEAM#{TEAM}"), format!("JOB#{JOB}"), condition),
+        ("TEAMS".to_owned(), TEAM.to_owned(), of_team),
+    ];
+    assert_eq!(written, wanted);
+    assert_eq!(team.expression.as_deref(), Some(update));
+    assert!(before.last().is_none_or(|request| request.operation != "TransactWriteItems"));
+}
+
 /// What may be written is decided by the table, not by what was read before.
 #[tokio::test]
 async fn every_write_has_its_condition() {
     let (cloud, store) = with_job().await;
-    assert_condition(&cloud, "PutItem", "attribute_not_exists(pk)");
+    assert_counted(
+        &cloud,
+        "attribute_not_exists(pk)",
+        "attribute_exists(pk)",
+        "SET jobs = jobs + :one",
+    );
 
     store.job_lease(&key(), "mine", at(0), at(90)).await.unwrap();
     assert_condition(
@@ -88,7 +114,7 @@ async fn every_write_has_its_condition() {
     store.job_settle(&key(), "mine", &settlement(7)).await.unwrap();
     assert_condition(&cloud, "UpdateItem", "lease_token = :token");
 
-    store.job_set_enabled(&key(), false, at(1), at(61)).await.unwrap();
+    store.job_set_enabled(&key(), false, at(1), at(61), None).await.unwrap();
     assert_condition(
         &cloud,
         "UpdateItem",
@@ -97,16 +123,21 @@ async fn every_write_has_its_condition() {
     );
     let known = store.job_get(&key()).await.unwrap().unwrap();
     let next = known.redefined(job().definition, at(2));
-    store.job_redefine(&known, &next, at(62)).await.unwrap();
+    store.job_redefine(&known, &next, at(62), None).await.unwrap();
     assert_condition(
         &cloud,
         "UpdateItem",
         "#id = :id AND generation = :known AND attribute_not_exists(deletion)",
     );
-    store.job_mark_deleted(&key(), Deletion::default(), at(2), at(62)).await.unwrap();
+    store.job_mark_deleted(&key(), Deletion::default(), at(2), at(62), None).await.unwrap();
     assert_condition(&cloud, "UpdateItem", "#id = :id AND generation = :generation");
-    store.job_delete(&key(), "mine", 4).await.unwrap();
-    assert_condition(&cloud, "DeleteItem", "lease_token = :token AND generation = :generation");
+    // Why it is refused is asked of the item.
+    assert_eq!(store.job_delete(&key(), "mine", 4).await.unwrap(), Settled::Lost);
+    assert_condition(&cloud, "UpdateItem", "lease_token = :token");
+    store.job_lease(&key(), "mine", at(3), at(93)).await.unwrap();
+    assert_eq!(store.job_delete(&key(), "mine", 4).await.unwrap(), Settled::Done);
+    let condition = "lease_token = :token AND generation = :generation";
+    assert_counted(&cloud, condition, "jobs >= :one", "SET jobs = jobs - :one");
 
     let running = run("0a", "RUNNING", 4);
     store.run_apply(&key(), &running, at(9000), at(600), false).await.unwrap();
@@ -153,11 +184,12 @@ async fn what_is_stored_reads_back() {
 async fn a_job_is_inserted_once() {
     let (_, store) = with_job().await;
     let other = Job { id: "another".to_owned(), ..job() };
-    let refused = store.job_insert(&other, at(60)).await;
+    let refused = store.job_insert(&other, at(60), &Insertion::default()).await;
     assert!(matches!(refused, Err(Error::AlreadyExists(_))), "{refused:?}");
     assert_eq!(store.job_get(&key()).await.unwrap(), Some(job()));
-    // The SDK sends a request again whose answer was lost.
-    store.job_insert(&job(), at(60)).await.unwrap();
+    // Sent again, it finds its own work done, and is counted once.
+    store.job_insert(&job(), at(60), &Insertion::default()).await.unwrap();
+    assert_eq!(store.team_get(&team()).await.unwrap().unwrap().jobs, 1);
 }
 
 #[tokio::test]
@@ -200,34 +232,34 @@ async fn a_definition_is_written_once_over_the_one_that_was_read() {
     };
     let next = redefined("busybox:2", 10);
     cloud.lose(0, Effect::Done);
-    assert!(store.job_redefine(&known, &next, at(70)).await.is_err());
+    assert!(store.job_redefine(&known, &next, at(70), None).await.is_err());
     // The SDK sends a request again whose answer was lost.
-    let stored = store.job_redefine(&known, &next, at(70)).await.unwrap().unwrap();
+    let stored = store.job_redefine(&known, &next, at(70), None).await.unwrap().unwrap();
     assert_eq!((stored.generation, &stored.definition), (2, &next.definition));
     assert_eq!(Some(stored), store.job_get(&key()).await.unwrap());
     // Who read the same and wants something else comes too late; so does who wants it later.
     for late in [redefined("busybox:3", 10), redefined("busybox:2", 11)] {
-        assert_eq!(store.job_redefine(&known, &late, at(70)).await.unwrap(), None);
+        assert_eq!(store.job_redefine(&known, &late, at(70), None).await.unwrap(), None);
     }
     // Another job of the name is another one.
     let other = Job { id: "another".to_owned(), ..store.job_get(&key()).await.unwrap().unwrap() };
     let next = other.redefined(job().definition, at(20));
-    assert_eq!(store.job_redefine(&other, &next, at(80)).await.unwrap(), None);
+    assert_eq!(store.job_redefine(&other, &next, at(80), None).await.unwrap(), None);
     // Neither the lease nor the runs were touched.
     assert_eq!(store.job_lease(&key(), "other", at(20), at(110)).await.unwrap(), Leased::Busy);
     let now = store.job_get(&key()).await.unwrap().unwrap();
     assert_eq!(now.recent_runs.runs().len(), 1);
-    store.job_mark_deleted(&key(), Deletion::default(), at(30), at(90)).await.unwrap();
+    store.job_mark_deleted(&key(), Deletion::default(), at(30), at(90), None).await.unwrap();
     let deleting = store.job_get(&key()).await.unwrap().unwrap();
     let next = deleting.redefined(job().definition, at(40));
-    assert_eq!(store.job_redefine(&deleting, &next, at(100)).await.unwrap(), None);
+    assert_eq!(store.job_redefine(&deleting, &next, at(100), None).await.unwrap(), None);
 }
 
 #[tokio::test]
 async fn what_is_settled_is_that_generation_only() {
     let (_, store) = with_job().await;
     store.job_lease(&key(), "mine", at(0), at(90)).await.unwrap();
-    store.job_set_enabled(&key(), false, at(1), at(61)).await.unwrap();
+    store.job_set_enabled(&key(), false, at(1), at(61), None).await.unwrap();
     assert_eq!(store.job_settle(&key(), "mine", &settlement(1)).await.unwrap(), Settled::Changed);
     let job = store.job_get(&key()).await.unwrap().unwrap();
     // What is known of the resources is kept, and nothing is called reached.
@@ -276,7 +308,7 @@ async fn a_deletion_only_ever_adds() {
     let (_, store) = with_job().await;
     let mark = async |stop_tasks, delete_logs| {
         let deletion = Deletion { stop_tasks, delete_logs };
-        let job = store.job_mark_deleted(&key(), deletion, at(9), at(69)).await.unwrap();
+        let job = store.job_mark_deleted(&key(), deletion, at(9), at(69), None).await.unwrap();
         let deletion = job.deletion.unwrap();
         (deletion.stop_tasks, deletion.delete_logs, job.generation)
     };
@@ -285,7 +317,7 @@ async fn a_deletion_only_ever_adds() {
     assert_eq!(mark(true, false).await, (true, false, 3));
     assert_eq!(mark(false, true).await, (true, true, 4));
     assert_eq!(mark(false, false).await, (true, true, 4));
-    let refused = store.job_set_enabled(&key(), false, at(9), at(69)).await;
+    let refused = store.job_set_enabled(&key(), false, at(9), at(69), None).await;
     assert!(matches!(refused, Err(Error::Conflict(_))), "{refused:?}");
 }
 
@@ -371,7 +403,7 @@ async fn a_page_of_jobs_ends_where_dynamodb_ends_it() {
         // Some 25 of these are the megabyte of a page.
         let large = "x".repeat(40_000);
         job.definition.environment.insert("LARGE".to_owned(), large);
-        store.job_insert(&job, at(60)).await.unwrap();
+        store.job_insert(&job, at(60), &Insertion::default()).await.unwrap();
     }
     let all = JobFilter::default();
     let first = store.job_list(&team(), &all, None, 100).await.unwrap();
@@ -401,7 +433,7 @@ async fn a_page_of_large_jobs_that_a_filter_gathers_is_not_larger() {
             job.definition.environment.insert("LARGE".to_owned(), "x".repeat(120_000));
             large.push(job.definition.name.clone());
         }
-        store.job_insert(&job, at(60)).await.unwrap();
+        store.job_insert(&job, at(60), &Insertion::default()).await.unwrap();
     }
     for order in JobOrder::ALL {
         let tags = BTreeMap::from([("large".to_owned(), None)]);
@@ -431,7 +463,10 @@ async fn a_filter_of_jobs_reads_some_pages_and_no_more() {
     let cloud = Cloud::default();
     let store = cloud.store();
     for number in 0..60 {
-        store.job_insert(&job_of(&format!("job-{number:02}")), at(60)).await.unwrap();
+        store
+            .job_insert(&job_of(&format!("job-{number:02}")), at(60), &Insertion::default())
+            .await
+            .unwrap();
     }
     cloud.take_calls();
     let none = JobFilter { enabled: Some(false), ..JobFilter::default() };

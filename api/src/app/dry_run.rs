@@ -7,12 +7,16 @@
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::jobs::{Change, JobView, Precondition, check, not_found, view};
+use super::compliance::Rules;
+use super::jobs::{
+    Change, JobView, Precondition, check, check_resumable, not_found, read_named, view,
+};
 use super::{App, Moment, RunView};
 use crate::domain::dry_run::{AwsCall, DryRun};
 use crate::domain::ids::{JobKey, RunId, TeamName};
 use crate::domain::job::{Deletion, Job, Phase, Subscription, read_stop_reason};
 use crate::domain::run::Run;
+use crate::domain::team::{Team, too_many_jobs};
 use crate::error::{Error, Result};
 
 /// What would come of a request.
@@ -24,12 +28,13 @@ pub struct Foreseen<T> {
 }
 
 impl App {
-    /// This app with clients that only note what they would change.
+    /// This app with clients that only note what they would change, which is nothing to the audit log.
     pub(super) fn dry(&self) -> (App, DryRun) {
         let dry_run = DryRun::default();
         let app = App {
             provisioner: self.provisioner.dry(dry_run.clone()),
             fleet: self.fleet.dry(dry_run.clone()),
+            author: None,
             ..self.clone()
         };
         (app, dry_run)
@@ -42,7 +47,8 @@ impl App {
         definition: Value,
         moment: Moment,
     ) -> Result<Foreseen<JobView>> {
-        let job = self.job_prepare(team, definition, moment).await?;
+        let rules = self.rules(&team).await?;
+        let job = self.job_prepare(&rules, definition, moment).await?;
         if let Some(known) = self.store.job_get(&job.key()).await? {
             let name = &job.definition.name;
             return Err(match known.deletion {
@@ -50,7 +56,8 @@ impl App {
                 None => Error::AlreadyExists(format!("job `{name}`")),
             });
         }
-        Ok(self.foresee(without_id(job), moment).await)
+        check_quota(&rules.team)?;
+        Ok(self.foresee(&rules, without_id(job), moment).await)
     }
 
     /// As [`App::job_change`]: the job, and whether it would be created.
@@ -61,20 +68,23 @@ impl App {
         precondition: &Precondition,
         moment: Moment,
     ) -> Result<Foreseen<(JobView, bool)>> {
+        let rules = self.rules(&key.team).await?;
         let (job, created) = match (self.store.job_get(key).await?, change) {
             (Some(job), change) => {
                 check(precondition, Some(&job), key)?;
-                let next = self.job_redefined(&job, change, moment).await?;
+                let next = self.job_redefined(&rules, &job, change, moment).await?;
                 (next.unwrap_or(job), false)
             }
             (None, Change::Merge(_)) => return Err(not_found(key)),
             (None, Change::Replace(value)) => {
                 check(precondition, None, key)?;
-                let definition = self.read_named(key, value)?;
-                (without_id(self.job_new(key.team.clone(), definition, moment).await?), true)
+                let definition = read_named(&rules, key, value, None, moment)?;
+                let job = self.job_new(&rules.team, definition, moment).await?;
+                check_quota(&rules.team)?;
+                (without_id(job), true)
             }
         };
-        let foreseen = self.foresee(job, moment).await;
+        let foreseen = self.foresee(&rules, job, moment).await;
         Ok(Foreseen { outcome: (foreseen.outcome, created), calls: foreseen.calls })
     }
 
@@ -85,9 +95,13 @@ impl App {
         enabled: bool,
         moment: Moment,
     ) -> Result<Foreseen<JobView>> {
+        let rules = self.rules(&key.team).await?;
         let job = self.existing(key).await?;
         if job.deletion.is_some() {
             return Err(Error::Conflict(format!("job `{}` is being deleted", key.job)));
+        }
+        if enabled {
+            check_resumable(&rules, &job)?;
         }
         let mut definition = job.definition.clone();
         definition.enabled = enabled;
@@ -97,7 +111,7 @@ impl App {
             // As the table has it: the phase of a rate begins anew with a pause as well.
             Job { scheduled_since: moment.now, ..job.redefined(definition, moment.now) }
         };
-        Ok(self.foresee(next, moment).await)
+        Ok(self.foresee(&rules, next, moment).await)
     }
 
     /// As [`App::job_delete`]: `None` if the job would be gone.
@@ -110,19 +124,21 @@ impl App {
         let job = self.existing(key).await?;
         let deletion = job.deletion.map_or(deletion, |known| known.and(deletion));
         let mut job = Job { phase: Phase::Deleting, deletion: Some(deletion), ..job };
+        let rules = self.rules_if_any(&key.team).await?;
         let (app, dry_run) = self.dry();
         let outcome = app.take_away(&job, moment).await.map(|settlement| {
             job.reason = settlement.reason;
             job.resources = settlement.resources;
-            view(job, moment)
+            view(job, rules.as_ref(), moment)
         });
         Ok(Foreseen { outcome, calls: dry_run.calls() })
     }
 
     /// As [`App::notification_test`].
     pub async fn notification_test_dry(&self, key: &JobKey) -> Result<Foreseen<Vec<Subscription>>> {
+        let job = self.testable(key).await?;
         let (app, dry_run) = self.dry();
-        let (_, subscriptions) = app.notification_test(key).await?;
+        let (_, subscriptions) = app.test_notifications(&job).await?;
         Ok(Foreseen { outcome: subscriptions, calls: dry_run.calls() })
     }
 
@@ -133,8 +149,7 @@ impl App {
         overrides: Value,
         moment: Moment,
     ) -> Result<Foreseen<RunView>> {
-        let job = self.existing(key).await?;
-        let overrides = job.definition.read_overrides(overrides).map_err(Error::Invalid)?;
+        let (job, overrides) = self.job_to_run(key, overrides).await?;
         let id = RunId::of_request(moment.now, &Uuid::nil().simple().to_string());
         let run = Run { id, ..self.run_of(&job, overrides, moment)? };
         let dry_run = DryRun::default();
@@ -162,7 +177,7 @@ impl App {
     }
 
     /// What applying `job` would come to. One that AWS matches already needs nothing.
-    async fn foresee(&self, mut job: Job, moment: Moment) -> Foreseen<JobView> {
+    async fn foresee(&self, rules: &Rules, mut job: Job, moment: Moment) -> Foreseen<JobView> {
         let (app, dry_run) = self.dry();
         if job.observed_generation != job.generation {
             let settlement = app.apply(&job, moment).await;
@@ -175,7 +190,15 @@ impl App {
             }
         }
         // The subscriptions are not asked for: of a topic that is not there, SNS knows none.
-        Foreseen { outcome: view(job, moment), calls: dry_run.calls() }
+        Foreseen { outcome: view(job, Some(rules), moment), calls: dry_run.calls() }
+    }
+}
+
+/// Whether `team` may have one job more.
+fn check_quota(team: &Team) -> Result<()> {
+    match team.definition.quotas.max_jobs {
+        Some(max) if team.jobs >= max => Err(Error::Invalid(vec![too_many_jobs(max)])),
+        _ => Ok(()),
     }
 }
 

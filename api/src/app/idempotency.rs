@@ -6,13 +6,12 @@
 use jiff::SignedDuration;
 use serde_json::{Map, Value};
 
-use super::jobs::GRACE;
 use super::reconcile::later;
 use super::{App, JobView, Moment, RunView};
 use crate::domain::ids::{JobKey, JobName, TeamName};
 use crate::error::{Error, Result};
 use crate::provision::names::hex_sha256;
-use crate::store::{KeyRecord, Keyed, Made};
+use crate::store::{Inserted, KeyRecord, Keyed, Made};
 
 /// Longer than any request may take, so that a lock that ran out has nobody working under it.
 const LOCK: SignedDuration = SignedDuration::from_secs(35);
@@ -154,13 +153,13 @@ impl App {
                 }
                 Standing::New => {}
             }
-            let job = self.job_prepare(team.clone(), definition.clone(), moment).await?;
+            let rules = self.rules(&team).await?;
+            let job = self.job_prepare(&rules, definition.clone(), moment).await?;
             let made = Made::Job(job.id.clone());
             let record = request.record(job.definition.name.clone(), made, moment);
-            let due_at = later(moment.now, GRACE);
-            let (key, now) = (&request.key, moment.now);
-            if self.store.job_insert_keyed(&job, due_at, key, &record, now).await? {
-                return self.job_finish(job, moment).await.map(Answered::Now);
+            let keyed = Some((&request.key, &record));
+            if self.job_insert(&rules.team, &job, keyed, moment).await? == Inserted::Done {
+                return self.job_finish(&rules, job, moment).await.map(Answered::Now);
             }
         }
         Err(Error::Busy("a request with this Idempotency-Key".to_owned()))
@@ -183,8 +182,9 @@ impl App {
         let job = job
             .filter(|job| record.made == Made::Job(job.id.clone()) && job.deletion.is_none())
             .ok_or_else(gone)?;
+        let rules = self.rules_if_any(team).await?;
         let job = self.finished(job, moment).await.ok_or_else(gone)?;
-        Ok(self.view_with_subscriptions(job, moment).await)
+        Ok(self.view_with_subscriptions(job, rules.as_ref(), moment).await)
     }
 
     /// The run that an earlier request made, started if it was not.

@@ -77,7 +77,7 @@ impl App {
                 && !run.status.is_final()
                 && !task.is_stopping()
             {
-                self.store.run_request_stop(key, &run.id, stop, now).await?;
+                self.store.run_request_stop(key, &run.id, stop, now, None).await?;
             }
             // Also when the state was known: the one who wrote it may have died before this. Then the
             // table has the better evidence.

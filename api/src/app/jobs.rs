@@ -3,18 +3,22 @@
 use std::time::Duration;
 
 use jiff::SignedDuration;
-use serde_json::Value;
+use serde::Serialize;
+use serde_json::{Value, json};
 use tokio::time::timeout_at;
 use uuid::Uuid;
 
+use super::compliance::Rules;
 use super::reconcile::later;
 use super::{App, Moment};
+use crate::domain::audit::{Target, changes};
 use crate::domain::ids::{JobKey, JobName, TeamName};
 use crate::domain::job::{Deletion, Former, Job, JobDefinition, JobFilter, Phase, Subscription};
+use crate::domain::team::Team;
 use crate::domain::violation::{Violation, ViolationCode};
 use crate::error::{Error, Result};
 use crate::provision::names::hex_sha256;
-use crate::store::{decode_cursor, encode_cursor};
+use crate::store::{Inserted, Insertion, KeyRecord, Keyed, decode_cursor, encode_cursor};
 
 /// When the sweeper looks after a job whose maker died before it had the lease.
 pub(super) const GRACE: SignedDuration = SignedDuration::from_secs(60);
@@ -34,6 +38,8 @@ pub struct JobView {
     pub next_starts: Vec<jiff::Timestamp>,
     /// Asked of SNS for an answer about one job; `None` where SNS was not asked or did not answer.
     pub subscriptions: Option<Vec<Subscription>>,
+    /// What of the definition the team's guardrails forbid now; nothing if it complies.
+    pub forbidden: Vec<Violation>,
 }
 
 /// How a definition is to be changed.
@@ -89,35 +95,37 @@ impl App {
         definition: Value,
         moment: Moment,
     ) -> Result<JobView> {
-        let job = self.job_prepare(team, definition, moment).await?;
-        self.job_insert(job, moment).await
+        let rules = self.rules(&team).await?;
+        let job = self.job_prepare(&rules, definition, moment).await?;
+        self.job_insert(&rules.team, &job, None, moment).await?;
+        self.job_finish(&rules, job, moment).await
     }
 
     /// The job that the JSON of a request asks for, checked and not stored yet.
     pub(super) async fn job_prepare(
         &self,
-        team: TeamName,
+        rules: &Rules,
         definition: Value,
         moment: Moment,
     ) -> Result<Job> {
-        let definition =
-            JobDefinition::read(definition, &self.deployment).map_err(Error::Invalid)?;
-        self.job_new(team, definition, moment).await
+        let definition = JobDefinition::read_with(definition, &rules.deployment, |definition| {
+            rules.against(definition, None, None, moment.now)
+        });
+        self.job_new(&rules.team, definition.map_err(Error::Invalid)?, moment).await
     }
 
     pub(super) async fn job_new(
         &self,
-        team: TeamName,
+        team: &Team,
         definition: JobDefinition,
         moment: Moment,
     ) -> Result<Job> {
-        check_starts(&definition, moment)?;
         if let Some(cluster) = &definition.cluster {
             self.provisioner.check_cluster(cluster, definition.capacity).await?;
         }
         Ok(Job {
             id: Uuid::new_v4().to_string(),
-            team,
+            team: team.name.clone(),
             definition,
             generation: 1,
             observed_generation: 0,
@@ -136,19 +144,35 @@ impl App {
         })
     }
 
-    async fn job_insert(&self, job: Job, moment: Moment) -> Result<JobView> {
-        self.store.job_insert(&job, later(moment.now, GRACE)).await?;
-        self.job_finish(job, moment).await
+    /// Stores a new job of `team`, and with it the record of the key with which it was asked for and the
+    /// audit entry.
+    pub(super) async fn job_insert(
+        &self,
+        team: &Team,
+        job: &Job,
+        keyed: Option<(&Keyed, &KeyRecord)>,
+        moment: Moment,
+    ) -> Result<Inserted> {
+        let max_jobs = team.definition.quotas.max_jobs;
+        let set = changes(&Value::Null, &job.definition.to_request());
+        let entry = self.entry(&team.name, Target::job(&job.key()), set, moment);
+        let with = Insertion { max_jobs, keyed, entry: entry.as_ref() };
+        self.store.job_insert(job, later(moment.now, GRACE), &with).await
     }
 
     /// Makes AWS match a job that was inserted.
-    pub(super) async fn job_finish(&self, job: Job, moment: Moment) -> Result<JobView> {
+    pub(super) async fn job_finish(
+        &self,
+        rules: &Rules,
+        job: Job,
+        moment: Moment,
+    ) -> Result<JobView> {
         let name = job.definition.name.clone();
         let job = self.reconcile_stored(job, moment).await;
         let job = job.ok_or_else(|| {
             Error::Conflict(format!("job `{name}` was deleted while it was being made"))
         })?;
-        Ok(self.view_with_subscriptions(job, moment).await)
+        Ok(self.view_with_subscriptions(job, Some(rules), moment).await)
     }
 
     /// Changes what is wanted of a job, or creates it where `change` is a whole definition and there
@@ -163,17 +187,18 @@ impl App {
         precondition: &Precondition,
         moment: Moment,
     ) -> Result<Changed> {
+        let rules = self.rules(&key.team).await?;
         for _ in 0..WRITES_MAX {
             let changed = match (self.store.job_get(key).await?, &change) {
                 (Some(job), change) => {
                     check(precondition, Some(&job), key)?;
-                    self.job_try_change(job, change, moment).await?
+                    self.job_try_change(&rules, job, change, moment).await?
                 }
                 // Of nothing there is no patch, whatever the condition (RFC 9110, section 13.2.1).
                 (None, Change::Merge(_)) => return Err(not_found(key)),
                 (None, Change::Replace(value)) => {
                     check(precondition, None, key)?;
-                    self.job_try_create(key, value, moment).await?
+                    self.job_try_create(&rules, key, value, moment).await?
                 }
             };
             if let Some(changed) = changed {
@@ -186,14 +211,18 @@ impl App {
     /// `None` if somebody else made the job between.
     async fn job_try_create(
         &self,
+        rules: &Rules,
         key: &JobKey,
         value: &Value,
         moment: Moment,
     ) -> Result<Option<Changed>> {
-        let definition = self.read_named(key, value)?;
-        let job = self.job_new(key.team.clone(), definition, moment).await?;
-        match self.job_insert(job, moment).await {
-            Ok(view) => Ok(Some(Changed { view, created: true })),
+        let definition = read_named(rules, key, value, None, moment)?;
+        let job = self.job_new(&rules.team, definition, moment).await?;
+        match self.job_insert(&rules.team, &job, None, moment).await {
+            Ok(_) => {
+                let view = self.job_finish(rules, job, moment).await?;
+                Ok(Some(Changed { view, created: true }))
+            }
             Err(Error::AlreadyExists(_)) => Ok(None),
             Err(error) => Err(error),
         }
@@ -202,29 +231,33 @@ impl App {
     /// `None` if the job was changed between.
     async fn job_try_change(
         &self,
+        rules: &Rules,
         job: Job,
         change: &Change,
         moment: Moment,
     ) -> Result<Option<Changed>> {
         let key = job.key();
-        let changed = match self.job_redefined(&job, change, moment).await? {
+        let changed = match self.job_redefined(rules, &job, change, moment).await? {
             None => self.finished(job, moment).await,
             Some(next) => {
                 let due_at = later(moment.now, GRACE);
-                match self.store.job_redefine(&job, &next, due_at).await? {
+                let changed = changes(&job.definition.to_request(), &next.definition.to_request());
+                let entry = self.entry(&key.team, Target::job(&key), changed, moment);
+                match self.store.job_redefine(&job, &next, due_at, entry.as_ref()).await? {
                     Some(stored) => self.reconcile_stored(stored, moment).await,
                     None => return Ok(None),
                 }
             }
         };
         let job = changed.ok_or_else(|| not_found(&key))?;
-        let view = self.view_with_subscriptions(job, moment).await;
+        let view = self.view_with_subscriptions(job, Some(rules), moment).await;
         Ok(Some(Changed { view, created: false }))
     }
 
     /// The job as `change` would have it, checked and not stored yet; `None` if it is as it is.
     pub(super) async fn job_redefined(
         &self,
+        rules: &Rules,
         job: &Job,
         change: &Change,
         moment: Moment,
@@ -233,18 +266,19 @@ impl App {
         if job.deletion.is_some() {
             return Err(Error::Conflict(format!("job `{}` is being deleted", key.job)));
         }
+        // Also where nothing changes: what does not comply any more is told.
+        let known = &job.definition;
         let definition = match change {
-            Change::Replace(value) => self.read_named(&key, value)?,
+            Change::Replace(value) => read_named(rules, &key, value, Some(known), moment)?,
             Change::Merge(patch) => {
-                let patched = job.definition.patched(patch, &self.deployment);
-                kept_name(&key, patched.map_err(Error::Invalid)?)?
+                let patched = known.patched_with(patch, &rules.deployment, |definition| {
+                    rules.against(definition, Some(&key), Some(known), moment.now)
+                });
+                patched.map_err(Error::Invalid)?
             }
         };
         if definition == job.definition {
             return Ok(None);
-        }
-        if definition.schedule != job.definition.schedule {
-            check_starts(&definition, moment)?;
         }
         if let Some(cluster) = &definition.cluster
             && (definition.cluster != job.definition.cluster
@@ -269,16 +303,6 @@ impl App {
         Ok(Some(next))
     }
 
-    /// A whole definition of the job `key`; one that names no job is of this one.
-    pub(super) fn read_named(&self, key: &JobKey, value: &Value) -> Result<JobDefinition> {
-        let mut value = value.clone();
-        if let Some(fields) = value.as_object_mut() {
-            fields.entry("name").or_insert_with(|| Value::from(key.job.as_str()));
-        }
-        let definition = JobDefinition::read(value, &self.deployment);
-        kept_name(key, definition.map_err(Error::Invalid)?)
-    }
-
     /// The job, of which nothing is to be changed; but what an earlier request began may still be
     /// unfinished.
     pub(super) async fn finished(&self, job: Job, moment: Moment) -> Option<Job> {
@@ -291,8 +315,9 @@ impl App {
 
     /// Errors: `NotFound`.
     pub async fn job_get(&self, key: &JobKey, moment: Moment) -> Result<JobView> {
+        let rules = self.rules(&key.team).await?;
         let job = self.existing(key).await?;
-        Ok(self.view_with_subscriptions(job, moment).await)
+        Ok(self.view_with_subscriptions(job, Some(&rules), moment).await)
     }
 
     /// The jobs of a team that are wanted, by name. Errors: `Invalid` for a cursor of another list.
@@ -309,23 +334,37 @@ impl App {
             |name: &str| JobName::parse(name).is_ok() && name.starts_with(filter.prefix());
         let after =
             wanted.cursor.map(|cursor| checked_cursor(&list, &cursor, in_list)).transpose()?;
-        let page = self.store.job_list(team, filter, after.as_deref(), wanted.limit).await?;
+        let rules = self.rules(team).await?;
+        let is_wanted = |job: &Job| {
+            let complies = || rules.forbidden(&job.definition).is_empty();
+            filter.compliant.is_none_or(|wanted| wanted == complies())
+        };
+        let page =
+            self.store.job_list_of(team, filter, after.as_deref(), wanted.limit, is_wanted).await?;
         Ok(ListedJobs {
-            items: page.items.into_iter().map(|job| view(job, moment)).collect(),
+            items: page.items.into_iter().map(|job| view(job, Some(&rules), moment)).collect(),
             next: page.last.map(|last| encode_cursor(&list, &last)),
         })
     }
 
     /// Switches the schedule on (`true`) or off. Errors: `NotFound`, `Conflict` while the job is
-    /// being deleted.
+    /// being deleted; `Invalid` if one that is off does not comply and is to be switched on.
     pub async fn job_set_enabled(
         &self,
         key: &JobKey,
         enabled: bool,
         moment: Moment,
     ) -> Result<JobView> {
+        let rules = self.rules(&key.team).await?;
+        if enabled {
+            check_resumable(&rules, &self.existing(key).await?)?;
+        }
         let due_at = later(moment.now, GRACE);
-        let job = match self.store.job_set_enabled(key, enabled, moment.now, due_at).await? {
+        let changed = changes(&json!({"enabled": !enabled}), &json!({"enabled": enabled}));
+        let entry = self.entry(&key.team, Target::job(key), changed, moment);
+        let changed =
+            self.store.job_set_enabled(key, enabled, moment.now, due_at, entry.as_ref()).await?;
+        let job = match changed {
             Some(changed) => self.reconcile_stored(changed, moment).await,
             None => {
                 let job = self.existing(key).await?;
@@ -333,7 +372,7 @@ impl App {
             }
         };
         let job = job.ok_or_else(|| not_found(key))?;
-        Ok(self.view_with_subscriptions(job, moment).await)
+        Ok(self.view_with_subscriptions(job, Some(&rules), moment).await)
     }
 
     /// Deletes the job, as far as there is time: `None` when it is gone, the job while it is
@@ -345,15 +384,35 @@ impl App {
         moment: Moment,
     ) -> Result<Option<JobView>> {
         let due_at = later(moment.now, GRACE);
-        let job = self.store.job_mark_deleted(key, deletion, moment.now, due_at).await?;
-        Ok(self.reconcile_stored(job, moment).await.map(|job| view(job, moment)))
+        let entry = self.entry(&key.team, Target::job(key), Vec::new(), moment);
+        let job =
+            self.store.job_mark_deleted(key, deletion, moment.now, due_at, entry.as_ref()).await?;
+        let Some(job) = self.reconcile_stored(job, moment).await else {
+            return Ok(None);
+        };
+        let rules = self.rules_if_any(&key.team).await?;
+        Ok(Some(view(job, rules.as_ref(), moment)))
     }
 
     /// Sends an event through the job's failure rule to its subscribers, and answers the event's
     /// id and who can receive it. Who has let a subscription run out is asked to confirm once more.
     ///
     /// Errors: `NotFound`; `Conflict` while the rule or the topic does not stand.
-    pub async fn notification_test(&self, key: &JobKey) -> Result<(String, Vec<Subscription>)> {
+    pub async fn notification_test(
+        &self,
+        key: &JobKey,
+        moment: Moment,
+    ) -> Result<(String, Vec<Subscription>)> {
+        let job = self.testable(key).await?;
+        // Nothing of it is in the table: what is sent is told before.
+        if let Some(entry) = self.entry(&key.team, Target::job(key), Vec::new(), moment) {
+            self.store.audit_put(&entry).await?;
+        }
+        self.test_notifications(&job).await
+    }
+
+    /// The job, if its notifications can be tested. Errors: `NotFound`; `Conflict`.
+    pub(super) async fn testable(&self, key: &JobKey) -> Result<Job> {
         let job = self.existing(key).await?;
         if job.phase != Phase::Ready {
             return Err(Error::Conflict(format!(
@@ -362,9 +421,16 @@ impl App {
                 job.phase.as_str()
             )));
         }
-        self.provisioner.subscribe_missing(&job, &self.deployment).await?;
-        let event_id = self.provisioner.send_test(&job, &self.deployment).await?;
-        let subscriptions = self.provisioner.subscriptions(&job, &self.deployment).await?;
+        Ok(job)
+    }
+
+    pub(super) async fn test_notifications(
+        &self,
+        job: &Job,
+    ) -> Result<(String, Vec<Subscription>)> {
+        self.provisioner.subscribe_missing(job, &self.deployment).await?;
+        let event_id = self.provisioner.send_test(job, &self.deployment).await?;
+        let subscriptions = self.provisioner.subscriptions(job, &self.deployment).await?;
         Ok((event_id, subscriptions))
     }
 
@@ -372,7 +438,12 @@ impl App {
         self.store.job_get(key).await?.ok_or_else(|| not_found(key))
     }
 
-    pub(super) async fn view_with_subscriptions(&self, job: Job, moment: Moment) -> JobView {
+    pub(super) async fn view_with_subscriptions(
+        &self,
+        job: Job,
+        rules: Option<&Rules>,
+        moment: Moment,
+    ) -> JobView {
         let asked = self.provisioner.subscriptions(&job, &self.deployment);
         let subscriptions = match timeout_at(moment.deadline + SUBSCRIPTIONS_TIME, asked).await {
             Ok(Ok(subscriptions)) => Some(subscriptions),
@@ -387,34 +458,56 @@ impl App {
                 None
             }
         };
-        JobView { subscriptions, ..view(job, moment) }
+        JobView { subscriptions, ..view(job, rules, moment) }
     }
 }
 
-pub(super) fn view(job: Job, moment: Moment) -> JobView {
-    JobView { next_starts: job.next_starts(moment.now, NEXT_STARTS), subscriptions: None, job }
+/// The job, for whose team these rules hold; a team that is gone has none.
+pub(super) fn view(job: Job, rules: Option<&Rules>, moment: Moment) -> JobView {
+    JobView {
+        next_starts: job.next_starts(moment.now, NEXT_STARTS),
+        subscriptions: None,
+        forbidden: rules.map(|rules| rules.forbidden(&job.definition)).unwrap_or_default(),
+        job,
+    }
+}
+
+/// A whole definition of the job `key`, which has `known` now; one that names no job is of this one.
+pub(super) fn read_named(
+    rules: &Rules,
+    key: &JobKey,
+    value: &Value,
+    known: Option<&JobDefinition>,
+    moment: Moment,
+) -> Result<JobDefinition> {
+    let mut value = value.clone();
+    if let Some(fields) = value.as_object_mut() {
+        fields.entry("name").or_insert_with(|| Value::from(key.job.as_str()));
+    }
+    let read = JobDefinition::read_with(value, &rules.deployment, |definition| {
+        rules.against(definition, Some(key), known, moment.now)
+    });
+    read.map_err(Error::Invalid)
+}
+
+/// A job that is off may be switched on if it complies. One that is on stays so, and one that is being
+/// deleted is refused for that.
+///
+/// Errors: `Invalid`, with pointers into the job's definition.
+pub(super) fn check_resumable(rules: &Rules, job: &Job) -> Result<()> {
+    if job.definition.enabled || job.deletion.is_some() {
+        return Ok(());
+    }
+    let forbidden = rules.forbidden(&job.definition);
+    if forbidden.is_empty() { Ok(()) } else { Err(Error::Invalid(forbidden)) }
 }
 
 /// Names the list of a filter in its cursors. What is wanted of tags can be long, and a cursor comes
 /// back in a URL beside it.
-fn digest(filter: &JobFilter) -> Result<String> {
+pub(super) fn digest(filter: &impl Serialize) -> Result<String> {
     let text = serde_json::to_string(filter)
         .map_err(|error| Error::Internal(format!("a filter can't be written: {error}")))?;
     Ok(hex_sha256(text.as_bytes())[..16].to_owned())
-}
-
-/// A schedule that never starts anything is a mistake that nothing else would tell.
-///
-/// Errors: `Invalid` at `/schedule`.
-fn check_starts(definition: &JobDefinition, moment: Moment) -> Result<()> {
-    if !definition.schedule.next_starts(moment.now, moment.now, 1).is_empty() {
-        return Ok(());
-    }
-    Err(Error::Invalid(vec![Violation::new(
-        "/schedule",
-        ViolationCode::Range,
-        "never starts: no date from now on is meant by it",
-    )]))
 }
 
 /// Errors: `StaleVersion`.
@@ -438,18 +531,6 @@ pub(super) fn check(precondition: &Precondition, job: Option<&Job>, key: &JobKey
             )))
         }
     }
-}
-
-/// Errors: `Invalid` at `/name` for a definition of another job.
-fn kept_name(key: &JobKey, definition: JobDefinition) -> Result<JobDefinition> {
-    if definition.name == key.job {
-        return Ok(definition);
-    }
-    Err(Error::Invalid(vec![Violation::new(
-        "/name",
-        ViolationCode::NotAllowed,
-        format!("a job keeps its name: `{}`", key.job),
-    )]))
 }
 
 pub(super) fn not_found(key: &JobKey) -> Error {

@@ -5,22 +5,24 @@
 //! while; should that one die, the sweeper goes on, and looks for the task before it starts one.
 
 use jiff::SignedDuration;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::time::timeout_at;
 use uuid::Uuid;
 
 use super::idempotency::{LOOKS_MAX, Standing};
 use super::reconcile::later;
 use super::{Answered, App, KeyedRequest, Moment, RunView};
+use crate::domain::audit::{Target, changes};
 use crate::domain::ids::{JobKey, RunId};
 use crate::domain::job::{Job, Phase, ResourceKind, read_stop_reason};
 use crate::domain::overrides::Overrides;
 use crate::domain::run::{Launch, Run, RunRequest, RunStatus, StopRequest, Trigger};
 use crate::domain::task::{TaskSnapshot, started_by_request};
+use crate::domain::team::Guardrails;
 use crate::error::{AwsFault, Error, FaultKind, Result};
 use crate::fleet::Order;
 use crate::provision::names::Names;
-use crate::store::{Made, Requested};
+use crate::store::{Made, Requested, RunWith};
 
 /// How long whoever sets about a launch is alone at it: longer than any function may run.
 const CLAIM: SignedDuration = SignedDuration::from_secs(90);
@@ -107,17 +109,22 @@ impl App {
         request: Option<&KeyedRequest>,
         moment: Moment,
     ) -> Result<Option<RunView>> {
-        let job = self.existing(key).await?;
-        let overrides = job.definition.read_overrides(overrides).map_err(Error::Invalid)?;
+        let (job, overrides) = self.job_to_run(key, overrides).await?;
         let run = self.run_of(&job, overrides, moment)?;
         let record = request.map(|request| {
             let record = request.record(key.job.clone(), Made::Run(run.id.clone()), moment);
             (&request.key, record)
         });
-        let keyed = record.as_ref().map(|(keyed, record)| (*keyed, record));
+        let set = run.launch.as_ref().map(|launch| launch.overrides.to_request());
+        let set = changes(&Value::Null, &set.unwrap_or_default());
+        let entry = self.entry(&key.team, Target::run(key, &run.id), set, moment);
+        let with = RunWith {
+            keyed: record.as_ref().map(|(keyed, record)| (*keyed, record)),
+            entry: entry.as_ref(),
+        };
         let kept_until = self.kept_until(run.created_at);
         let due_at = later(moment.now, FIRST_CLAIM);
-        let requested = self.store.run_request(key, &run, &job.id, kept_until, due_at, keyed).await;
+        let requested = self.store.run_request(key, &run, &job.id, kept_until, due_at, &with).await;
         let requested = match requested {
             // Its answer may be what was lost: nobody else makes a run of this id.
             Err(error) if error.retryable() => match self.store.run_get(key, &run.id).await {
@@ -137,6 +144,27 @@ impl App {
         // From here on there is a run, whatever comes.
         let run = self.set_about(key, run, moment).await;
         Ok(Some(self.run_view(key, run)))
+    }
+
+    /// The job, and what a run of it is to have in place of its definition's. That the job complies is not
+    /// asked: it runs as on its schedule.
+    ///
+    /// Errors: `NotFound`; `Invalid`.
+    pub(super) async fn job_to_run(
+        &self,
+        key: &JobKey,
+        overrides: Value,
+    ) -> Result<(Job, Overrides)> {
+        let job = self.existing(key).await?;
+        // Of what can be overridden, guardrails are about the size alone.
+        let has_size = ["cpu", "memory"].into_iter().any(|key| overrides.get(key).is_some());
+        let guardrails = if has_size {
+            self.team(&key.team).await?.definition.guardrails
+        } else {
+            Guardrails::default()
+        };
+        let overrides = job.definition.read_overrides(overrides, &guardrails, &self.deployment);
+        Ok((job, overrides.map_err(Error::Invalid)?))
     }
 
     /// Errors: `Conflict`.
@@ -422,33 +450,72 @@ impl App {
             if run.status.is_final() {
                 return Ok(Stop::Ended(self.run_view(key, run)));
             }
+            // Noted before anything is stopped, so that nothing is stopped without an audit entry, and a
+            // stop whose function dies is not lost. Asked again, there is nothing new to tell.
             let stop = StopRequest { reason: reason.clone(), at: moment.now };
-            if let Some(task_arn) = &run.task_arn {
-                self.fleet.stop(&run.cluster_arn, task_arn, &reason).await.map_err(may_not)?;
-                // A task that was just started ECS may not find yet: the sweeper asks again until it is
-                // stopping. Noted once it is known that it may be stopped.
-                let due_at = later(moment.now, PAUSE);
-                if let Some(marked) = self.store.run_request_stop(key, id, &stop, due_at).await? {
-                    return Ok(Stop::Asked(self.run_view(key, marked)));
+            let entry = match run.stop_requested {
+                None => {
+                    let changed = changes(&Value::Null, &json!({"reason": reason}));
+                    self.entry(&key.team, Target::run(key, id), changed, moment)
                 }
-                continue;
+                Some(_) => None,
+            };
+            let due_at = match run.task_arn {
+                Some(_) => later(moment.now, PAUSE),
+                None => moment.now,
+            };
+            let noted = self.store.run_request_stop(key, id, &stop, due_at, entry.as_ref()).await?;
+            let Some(marked) = noted else { continue };
+            if marked.task_arn.is_some() {
+                return self.stop_task(key, marked, &stop, moment).await;
             }
-            if let Some(marked) = self.store.run_request_stop(key, id, &stop, moment.now).await? {
-                if marked.task_arn.is_some() {
-                    continue;
+            // Whoever is at it will see it; where nobody is, it ends here.
+            let run = match Box::pin(self.launch(key, marked.clone(), moment)).await {
+                Ok(run) => run,
+                Err(error) => {
+                    tracing::warn!(job = %key, run = %id, %error, "stop left to the sweeper");
+                    marked
                 }
-                // Whoever is at it will see it; where nobody is, it ends here.
-                let run = match Box::pin(self.launch(key, marked.clone(), moment)).await {
-                    Ok(run) => run,
-                    Err(error) => {
-                        tracing::warn!(job = %key, run = %id, %error, "stop left to the sweeper");
-                        marked
-                    }
-                };
-                return Ok(Stop::Asked(self.run_view(key, run)));
-            }
+            };
+            return Ok(Stop::Asked(self.run_view(key, run)));
         }
         Err(Error::Busy(format!("run `{id}`")))
+    }
+
+    /// Stops the task of a run that was marked with `stop`. A task that was just started ECS may not find
+    /// yet, or not answer: the sweeper asks again until it is stopping. A stop that is refused is taken
+    /// back, unless somebody had asked for it before.
+    async fn stop_task(
+        &self,
+        key: &JobKey,
+        run: Run,
+        stop: &StopRequest,
+        moment: Moment,
+    ) -> Result<Stop> {
+        let task_arn = run.task_arn.as_deref().unwrap_or_default();
+        match self.fleet.stop(&run.cluster_arn, task_arn, &stop.reason).await {
+            Ok(()) => {}
+            Err(error) if error.retryable() => {
+                tracing::warn!(job = %key, run = %run.id, %error, "stop left to the sweeper");
+            }
+            Err(error) => {
+                let error = may_not(error);
+                if run.stop_requested.as_ref() == Some(stop) {
+                    let reason = match &error {
+                        Error::Conflict(detail) => detail,
+                        _ => "ECS refused to stop the run's task",
+                    };
+                    let target = Target::run(key, &run.id);
+                    // Behind the entry of the stop itself.
+                    let now = later(moment.now, SignedDuration::from_millis(1));
+                    let moment = Moment { now, ..moment };
+                    let entry = self.entry_of_denied(&key.team, target, reason, moment);
+                    self.store.run_withdraw_stop(key, &run.id, stop, entry.as_ref()).await?;
+                }
+                return Err(error);
+            }
+        }
+        Ok(Stop::Asked(self.run_view(key, run)))
     }
 }
 

@@ -1,26 +1,34 @@
 //! The use cases: what a request, an event or the clock makes happen.
 
+mod audit;
+mod compliance;
 mod dry_run;
 mod idempotency;
 mod ingest;
 mod jobs;
 mod keys;
 mod launch;
+mod rates;
 mod reconcile;
 mod runs;
 mod scheduled;
 mod sweep;
+mod teams;
+mod tokens;
 
 use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::time::Instant;
 
+use crate::domain::access::Author;
 use crate::domain::deployment::Deployment;
 use crate::fleet::Fleet;
 use crate::provision::Provisioner;
 use crate::store::Store;
 
+pub use audit::{AuditWanted, ListedEntries};
+pub use compliance::NotComplying;
 pub use dry_run::Foreseen;
 pub use idempotency::{Answered, KeyedRequest};
 pub use ingest::Ingested;
@@ -30,6 +38,8 @@ pub use launch::Stop;
 pub use runs::{ListedRuns, LogsWanted, RunView, RunsWanted};
 pub use scheduled::ScheduledStart;
 pub use sweep::Swept;
+pub use teams::{ChangedTeam, ListedTeams};
+pub use tokens::{ListedTokens, Recognised};
 
 /// Everything that the use cases work with.
 #[derive(Clone, Debug)]
@@ -38,6 +48,15 @@ pub struct App {
     pub provisioner: Provisioner,
     pub fleet: Fleet,
     pub deployment: Deployment,
+    /// On whose behalf this app changes things, for the audit log; `None` for Cronplane's own work.
+    pub author: Option<Author>,
+}
+
+impl App {
+    /// This app, for a request of `author`.
+    pub fn on_behalf_of(&self, author: Author) -> App {
+        App { author: Some(author), ..self.clone() }
+    }
 }
 
 /// When something happens and how long it may take: time comes in as a value.

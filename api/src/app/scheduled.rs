@@ -17,7 +17,7 @@ use crate::domain::run::{Launch, Run, RunRequest, RunStatus, Trigger};
 use crate::domain::task::SCHEDULED_TIME;
 use crate::error::Result;
 use crate::provision::names::{Names, hex_sha256};
-use crate::store::Requested;
+use crate::store::{Requested, RunWith};
 
 /// Hexadecimal digits of the part of a run's id behind the second, as many as a task's id has.
 const UNIQUE_DIGITS: usize = 32;
@@ -58,7 +58,8 @@ impl App {
         if ends_untold {
             self.tell(key, &run).await?;
         }
-        match self.store.run_request(key, &run, &job.id, kept_until, due_at, None).await? {
+        let with = RunWith::default();
+        match self.store.run_request(key, &run, &job.id, kept_until, due_at, &with).await? {
             Requested::Written if run.status.is_final() => {
                 tracing::warn!(job = %key, run = %run.id, reason = run.stopped_reason, "not started");
                 self.show(key, &run).await?;

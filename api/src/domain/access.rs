@@ -80,7 +80,7 @@ pub struct Principal {
 }
 
 /// How a principal was recognised.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PrincipalKind {
     /// By the administrator's token, whose hash is a parameter of the stack.

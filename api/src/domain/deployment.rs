@@ -1,5 +1,8 @@
 //! The deployment that a job lives in: what the stack's parameters say.
 
+use super::job::Subscriber;
+use super::team::Team;
+
 /// What `template.yaml` tells the functions of the stack they belong to.
 #[derive(Clone, Debug)]
 pub struct Deployment {
@@ -15,6 +18,10 @@ pub struct Deployment {
     pub public_url: String,
     /// Network of a job that names none.
     pub default_network: Network,
+    /// Existing cluster of a job that names none; `None`: one of its own. A team's.
+    pub default_cluster: Option<String>,
+    /// Subscribers of a job that names none. A team's.
+    pub default_subscribers: Vec<Subscriber>,
     /// ARN of the policy that bounds every role Cronplane makes.
     pub boundary_arn: String,
     /// ARN of the queue for invocations that a schedule could not deliver.
@@ -27,8 +34,12 @@ pub struct Deployment {
     /// Which secrets and parameters a job may hand to its containers: ARNs, in which `*` stands for
     /// anything.
     pub readable_secrets: Vec<String>,
+    /// Whether variables may hold what looks like a secret.
+    pub allow_secret_environment: bool,
     /// Days that a run stays in the history.
     pub history_days: u32,
+    /// Days that an entry stays in the audit log.
+    pub audit_days: u32,
 }
 
 /// Where tasks get their network interface.
@@ -41,6 +52,24 @@ pub struct Network {
 }
 
 impl Deployment {
+    /// The deployment as the jobs of `team` find it: with what those get by default.
+    pub fn of_team(&self, team: &Team) -> Deployment {
+        let defaults = &team.definition.defaults;
+        let network = defaults.network.as_ref().unwrap_or(&self.default_network);
+        Deployment {
+            default_network: network.clone(),
+            default_cluster: defaults.cluster.clone(),
+            default_subscribers: defaults.subscribers.clone(),
+            ..self.clone()
+        }
+    }
+
+    /// Whether `cluster` has the name of one that Cronplane makes for a single job.
+    pub fn is_own_cluster(&self, cluster: &str) -> bool {
+        let prefix = format!("{}_", self.stack);
+        cluster.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(&prefix))
+    }
+
     /// Whether the stack may pass the role `arn` to a task.
     pub fn may_pass(&self, arn: &str) -> bool {
         self.passable_roles.iter().any(|pattern| matches_pattern(pattern, arn))
@@ -105,12 +134,16 @@ pub(crate) fn for_tests() -> Deployment {
             security_groups: vec!["sg-0a".to_owned()],
             assign_public_ip: false,
         },
+        default_cluster: None,
+        default_subscribers: Vec::new(),
         boundary_arn: "arn:aws:iam::111122223333:policy/boundary".to_owned(),
         dead_letter_queue_arn: "arn:aws:sqs:eu-west-1:111122223333:dlq".to_owned(),
         start_queue_arn: "arn:aws:sqs:eu-west-1:111122223333:starts".to_owned(),
         passable_roles: vec!["arn:aws:iam::111122223333:role/app-*".to_owned()],
         readable_secrets: vec!["*:secret:app/*".to_owned(), "*:parameter/app/*".to_owned()],
+        allow_secret_environment: false,
         history_days: 400,
+        audit_days: 400,
     }
 }
 

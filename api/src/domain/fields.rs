@@ -252,7 +252,10 @@ pub fn read_object<T>(
 }
 
 fn push(violations: &mut Vec<Violation>, violation: Violation) {
-    if violations.len() < VIOLATIONS_MAX {
+    // Of what has the wrong type only that is told: what stands in for it was not sent.
+    let is_told =
+        |known: &Violation| known.code == ViolationCode::Type && known.pointer == violation.pointer;
+    if violations.len() < VIOLATIONS_MAX && !violations.iter().any(is_told) {
         violations.push(violation);
     }
 }

@@ -5,9 +5,12 @@ mod container;
 mod definition;
 mod filter;
 mod grants;
+mod network;
 mod read;
 mod run_request;
+mod secret_environment;
 mod secrets;
+mod subscribers;
 mod volumes;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,6 +19,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use bounds::POLICY_CHARACTERS_MAX;
+pub(in crate::domain) use bounds::{
+    EPHEMERAL_STORAGE_GIB, OWN_CLUSTER, check_cluster, check_tags, check_text,
+};
+pub(in crate::domain) use container::read_in;
 pub use container::{
     Capabilities, ContainerSettings, Dependency, DependencyCondition, HealthCheck, LinuxParameters,
     LogOptions, MountPoint, PortMapping, RepositoryCredentials, RestartPolicy, Secret, Sidecar,
@@ -27,8 +34,12 @@ pub use definition::{
 };
 pub use filter::{JobFilter, JobOrder, TAG_FILTERS_MAX, read_wanted_tag};
 pub use grants::{FormerGrants, Grants};
+pub(in crate::domain) use network::{given_network, read_network};
 pub use run_request::read_stop_reason;
+pub(in crate::domain) use secret_environment::secret_in_environment;
+pub(in crate::domain) use secrets::secret_resource;
 pub use secrets::{SecretStore, secret_resources};
+pub(in crate::domain) use subscribers::{given_subscribers, read_subscribers};
 pub use volumes::{Efs, Volume};
 
 use super::ids::{JobKey, TeamName};

@@ -3,6 +3,7 @@
 //! Nothing here knows AWS clients, HTTP or a clock; times and ids come in as values.
 
 pub mod access;
+pub mod audit;
 pub mod console;
 pub mod deployment;
 pub mod dry_run;
@@ -12,8 +13,11 @@ pub mod ids;
 pub mod job;
 pub mod oidc;
 pub mod overrides;
+pub mod rate;
 pub mod recent_runs;
 pub mod run;
 pub mod schedule;
 pub mod task;
+pub mod team;
+pub mod token;
 pub mod violation;

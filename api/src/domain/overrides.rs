@@ -22,6 +22,16 @@ pub struct Overrides {
 }
 
 impl Overrides {
+    /// As a request would give them.
+    pub fn to_request(&self) -> Value {
+        json!({
+            "command": self.command,
+            "environment": self.environment,
+            "cpu": self.size.map(|size| size.cpu),
+            "memory": self.size.map(|size| size.memory),
+        })
+    }
+
     /// In the shape in which ECS tells the overrides of a task.
     pub fn as_told(&self) -> Value {
         let mut main = Map::new();

@@ -64,6 +64,15 @@ impl Schedule {
         matches!(self.kind, Kind::Rate { .. })
     }
 
+    /// The least time between two starts one after the other, in minutes; `None` of an expression that
+    /// means one start at most.
+    pub fn shortest_interval(&self) -> Option<i64> {
+        match &self.kind {
+            Kind::Rate { minutes } => Some(*minutes),
+            Kind::Cron(cron) => cron.shortest_interval(),
+        }
+    }
+
     /// Up to `count` starts after `after`, earliest first; none at all for an expression that
     /// never fires again. A `rate` counts from `anchor`, a start that was seen or the time the
     /// rule was enabled.

@@ -44,6 +44,9 @@ pub enum ViolationCode {
     Range,
     /// The value is well formed but may not be used here.
     NotAllowed,
+    /// The value may be used in general, and not by this team: a guardrail, a quota or what the deployment
+    /// grants stands in the way.
+    Forbidden,
     /// The same thing is named twice.
     Duplicate,
     /// The value names something that does not exist.
@@ -60,6 +63,7 @@ impl ViolationCode {
             ViolationCode::Format => "format",
             ViolationCode::Range => "range",
             ViolationCode::NotAllowed => "not_allowed",
+            ViolationCode::Forbidden => "forbidden",
             ViolationCode::Duplicate => "duplicate",
             ViolationCode::DoesNotExist => "does_not_exist",
         }

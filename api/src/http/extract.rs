@@ -13,6 +13,7 @@ use super::problem::Problem;
 use crate::app::Precondition;
 use crate::domain::fields::VIOLATIONS_MAX;
 use crate::domain::ids::{JobKey, JobName, RunId, TeamName};
+use crate::domain::token::TokenId;
 use crate::domain::violation::{Violation, ViolationCode};
 
 /// The largest body that is taken.
@@ -119,15 +120,27 @@ pub(super) struct RunParams {
     run: String,
 }
 
+/// The parameters in the paths of a token.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+#[expect(dead_code, reason = "describes the path in the OpenAPI document; TokenPath reads it")]
+pub(super) struct TokenParams {
+    /// The team
+    team: String,
+    /// The token's id
+    #[param(pattern = "^[0-9a-f]{16}$")]
+    token: String,
+}
+
 /// The headers that a change can be conditioned with.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Header)]
 #[expect(dead_code, reason = "describes the headers in the OpenAPI document; Condition reads them")]
 pub(super) struct ConditionParams {
-    /// The ETag that the job must have; `*` for any, if only it exists
+    /// The ETag that it must have; `*` for any, if only it exists
     #[param(rename = "If-Match")]
     if_match: Option<String>,
-    /// `*`: only if the job does not exist
+    /// `*`: only if there is none
     #[param(rename = "If-None-Match")]
     if_none_match: Option<String>,
 }
@@ -168,6 +181,21 @@ impl<S: Send + Sync> FromRequestParts<S> for RunPath {
         let id = RunId::parse(&run)
             .ok_or_else(|| Problem::not_found(format!("run `{run}` does not exist")))?;
         Ok(RunPath(key, id))
+    }
+}
+
+/// The token in the path, by its id.
+pub(super) struct TokenPath(pub(super) TeamName, pub(super) TokenId);
+
+impl<S: Send + Sync> FromRequestParts<S> for TokenPath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<TokenPath, Problem> {
+        let Path((team, token)) = path::<(String, String), S>(parts, state).await?;
+        let team = team_name(&team)?;
+        let id = TokenId::parse(&token)
+            .ok_or_else(|| Problem::not_found(format!("token `{token}` does not exist")))?;
+        Ok(TokenPath(team, id))
     }
 }
 

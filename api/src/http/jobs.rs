@@ -10,16 +10,17 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 
-pub(super) use body::{JobBody, Subscription};
+pub(super) use body::{Compliance, JobBody, Network, NetworkRequest, Notifications, Subscription};
 use body::{JobList, JobOrder, JobRequest, NotificationTest, Outcome, Phase};
 
 use super::Api;
+use super::auth::Acting;
 use super::dry_run::{self, DryRunParams, JobAnswer, JobDryRun, NotificationTestDryRun};
 use super::extract::{
     Condition, ConditionParams, JobParams, JobPath, JsonBody, NoBody, Params, TeamParams, TeamPath,
 };
 use super::idempotency::{Idempotency, IdempotencyParams, response};
-use super::problem::{ChangeProblems, CommonProblems, Problem};
+use super::problem::{BodyProblems, ChangeProblems, CommonProblems, Problem};
 use crate::app::{Change, JobView, JobsWanted, Precondition};
 use crate::domain::ids::{JobKey, JobName};
 use crate::domain::job::{self, Deletion};
@@ -63,7 +64,7 @@ const LIMIT_MAX: i32 = 100;
     ),
 )]
 pub(super) async fn create(
-    State(api): State<Api>,
+    Acting(api): Acting,
     TeamPath(team): TeamPath,
     mut params: Params,
     idempotency: Idempotency,
@@ -105,6 +106,8 @@ pub(super) async fn create(
         ("enabled" = Option<bool>, Query, description = "Only jobs whose schedule is on, or off"),
         ("last_outcome" = Option<Outcome>, Query,
          description = "Only jobs of which the newest run that has ended ended so"),
+        ("compliant" = Option<bool>, Query,
+         description = "Only jobs that keep to the team's guardrails, or that do not: `status.compliance`"),
         ("tag" = Option<Vec<String>>, Query, max_items = 5,
          description = "Only jobs with this tag: `key` for any value, or `key,value`. Repeated, for \
                         jobs with all of them"),
@@ -133,6 +136,7 @@ pub(super) async fn list(
                 run::RunStatus::as_str,
             ),
             tags: wanted_tags(&mut params),
+            compliant: params.either("compliant"),
         },
     };
     params.finish()?;
@@ -203,11 +207,12 @@ pub(super) async fn get(
          headers(("Location" = String, description = "The job's URL"),
                  ("ETag" = String, description = "Names this state of the definition"))),
         ChangeProblems,
+        BodyProblems,
         CommonProblems,
     ),
 )]
 pub(super) async fn replace(
-    State(api): State<Api>,
+    Acting(api): Acting,
     JobPath(key): JobPath,
     mut params: Params,
     Condition(precondition): Condition,
@@ -243,11 +248,12 @@ pub(super) async fn replace(
         (status = 200, description = "The job, in the phase that was reached", body = JobAnswer,
          headers(("ETag" = String, description = "Names this state of the definition"))),
         ChangeProblems,
+        BodyProblems,
         CommonProblems,
     ),
 )]
 pub(super) async fn update(
-    State(api): State<Api>,
+    Acting(api): Acting,
     JobPath(key): JobPath,
     mut params: Params,
     Condition(precondition): Condition,
@@ -292,7 +298,7 @@ pub(super) async fn update(
     ),
 )]
 pub(super) async fn delete(
-    State(api): State<Api>,
+    Acting(api): Acting,
     JobPath(key): JobPath,
     mut params: Params,
 ) -> Result<Response, Problem> {
@@ -330,7 +336,7 @@ pub(super) async fn delete(
     ),
 )]
 pub(super) async fn pause(
-    State(api): State<Api>,
+    Acting(api): Acting,
     JobPath(key): JobPath,
     params: Params,
     _: NoBody,
@@ -340,7 +346,8 @@ pub(super) async fn pause(
 
 /// Resume a job
 ///
-/// Switches its schedule on again. Starts that were missed are not made up for.
+/// Switches its schedule on again. Starts that were missed are not made up for. A job that does not comply
+/// with the team's guardrails stays off.
 #[utoipa::path(
     post,
     path = "/teams/{team}/jobs/{job}/resume",
@@ -353,11 +360,14 @@ pub(super) async fn pause(
         (status = 409, description = "The job is being deleted, or others keep changing it", body = Problem,
          content_type = "application/problem+json",
          headers(("Retry-After" = Option<u32>, description = "Seconds, where the same again may succeed"))),
+        (status = 422, description = "The job does not comply with the team's guardrails; the pointers of \
+                                      `errors` are those of its fields",
+         body = Problem, content_type = "application/problem+json"),
         CommonProblems,
     ),
 )]
 pub(super) async fn resume(
-    State(api): State<Api>,
+    Acting(api): Acting,
     JobPath(key): JobPath,
     params: Params,
     _: NoBody,
@@ -384,7 +394,7 @@ pub(super) async fn resume(
     ),
 )]
 pub(super) async fn notification_test(
-    State(api): State<Api>,
+    Acting(api): Acting,
     JobPath(key): JobPath,
     mut params: Params,
     _: NoBody,
@@ -394,7 +404,7 @@ pub(super) async fn notification_test(
     if dry_run {
         return Ok(dry_run::notification_test(api.app.notification_test_dry(&key).await?));
     }
-    let (event_id, subscriptions) = api.app.notification_test(&key).await?;
+    let (event_id, subscriptions) = api.app.notification_test(&key, api.moment()).await?;
     let test = NotificationTest::of(event_id, &subscriptions);
     Ok((StatusCode::ACCEPTED, Json(test)).into_response())
 }

@@ -1,5 +1,7 @@
 //! The REST API.
 
+mod access;
+mod audit;
 mod auth;
 mod dry_run;
 mod extract;
@@ -8,7 +10,10 @@ mod jobs;
 mod json;
 pub mod openapi;
 mod problem;
+mod rate;
 mod runs;
+mod teams;
+mod tokens;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,8 +31,15 @@ use tracing::Instrument as _;
 use uuid::Uuid;
 
 use crate::app::{App, Moment};
-use auth::AdminToken;
+use crate::domain::access::{Author, Principal};
+use crate::domain::rate::RateLimit;
+use crate::identity::{Oidc, Refused, looks_like_jwt};
+pub use access::roles;
+
+use access::Operations;
+use auth::{AdminToken, KnownTokens};
 use problem::Problem;
+use rate::Rates;
 
 /// What a request may take, well inside the 30 s of API Gateway and the 29 s of the function.
 const REQUEST_TIME: Duration = Duration::from_secs(20);
@@ -37,22 +49,61 @@ const REQUEST_TIME: Duration = Duration::from_secs(20);
 struct Api {
     app: Arc<App>,
     admin: AdminToken,
+    oidc: Option<Oidc>,
+    operations: Arc<Operations>,
+    known_tokens: Arc<KnownTokens>,
+    rates: Arc<Rates>,
     document: Arc<str>,
 }
 
+/// What names a request in the logs.
+#[derive(Clone)]
+struct RequestId(String);
+
 impl Api {
+    /// This API, for a request of `author`.
+    fn on_behalf_of(&self, author: Author) -> Api {
+        Api { app: Arc::new(self.app.on_behalf_of(author)), ..self.clone() }
+    }
+
+    /// Who bears `token`, if it can be one of the deployment's OIDC provider.
+    async fn sign_in(&self, token: &str) -> Option<Result<Principal, Problem>> {
+        let oidc = self.oidc.as_ref().filter(|_| looks_like_jwt(token))?;
+        Some(oidc.verify(token, self.moment().now).await.map_err(|refused| match refused {
+            Refused::Invalid(why) => Problem::unauthorized(why),
+            Refused::Unavailable(error) => error.into(),
+        }))
+    }
+
     /// The time of this request.
     fn moment(&self) -> Moment {
         Moment::begin(REQUEST_TIME)
     }
 }
 
-/// The whole API over `app`. `admin_token_sha256` is the hash of the token that every `/v1` path
-/// asks for, 64 hexadecimal digits; with anything else nobody gets in.
-pub fn router(app: App, admin_token_sha256: &str) -> Router {
+/// Who the API lets in, besides the bearers of team tokens.
+#[derive(Clone, Debug, Default)]
+pub struct Doors {
+    /// SHA-256 of the administrator's token, 64 hexadecimal digits; with anything else there is none.
+    pub admin_token_sha256: String,
+    /// The deployment's provider, if it has one.
+    pub oidc: Option<Oidc>,
+    /// How much everybody may send; `None` for no limit.
+    pub rate_limit: Option<RateLimit>,
+}
+
+/// The whole API over `app`.
+pub fn router(app: App, doors: Doors) -> Router {
     let (v1, document) = openapi::routes().split_for_parts();
-    let document: Arc<str> = document.to_json().unwrap_or_default().into();
-    let api = Api { app: Arc::new(app), admin: AdminToken::from_hex(admin_token_sha256), document };
+    let api = Api {
+        app: Arc::new(app),
+        admin: AdminToken::from_hex(&doors.admin_token_sha256),
+        oidc: doors.oidc,
+        operations: Arc::new(Operations::of(&document, "/v1")),
+        known_tokens: Arc::default(),
+        rates: Arc::new(Rates::new(doors.rate_limit)),
+        document: document.to_json().unwrap_or_default().into(),
+    };
     Router::new()
         .nest("/v1", v1)
         .route("/openapi.json", get(document_json))
@@ -60,7 +111,7 @@ pub fn router(app: App, admin_token_sha256: &str) -> Router {
         .fallback(unknown_path)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(middleware::from_fn(plain_path))
-        .layer(middleware::from_fn_with_state(api.clone(), auth::require_admin))
+        .layer(middleware::from_fn_with_state(api.clone(), auth::require_role))
         .layer(CatchPanicLayer::custom(|_| Problem::internal().into_response()))
         .layer(middleware::from_fn(finish))
         .with_state(api)
@@ -100,12 +151,13 @@ async fn plain_path(request: Request, next: Next) -> Response {
 }
 
 /// Gives every request an id, logs it once, and completes a problem's body.
-async fn finish(request: Request, next: Next) -> Response {
+async fn finish(mut request: Request, next: Next) -> Response {
     let id = match request.extensions().get::<RequestContext>() {
         Some(RequestContext::ApiGatewayV2(context)) => context.request_id.clone(),
         _ => None,
     };
     let id = id.unwrap_or_else(|| Uuid::new_v4().to_string());
+    request.extensions_mut().insert(RequestId(id.clone()));
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
     let span = tracing::info_span!("request", request_id = id, %method, path);

@@ -5,7 +5,7 @@ use utoipa::{Modify, OpenApi};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{Api, jobs, runs};
+use super::{Api, audit, jobs, runs, teams, tokens};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -21,6 +21,9 @@ use super::{Api, jobs, runs};
     tags(
         (name = "jobs", description = "What runs, where and when"),
         (name = "runs", description = "The history: what ran, how it ended, what it wrote"),
+        (name = "teams", description = "Who owns jobs, and what those may not go beyond"),
+        (name = "tokens", description = "With what a team's people and programs ask"),
+        (name = "audit", description = "Who changed what, and who tried to"),
     ),
     modifiers(&Token),
 )]
@@ -32,7 +35,7 @@ impl Modify for Token {
     fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
         let scheme = HttpBuilder::new()
             .scheme(HttpAuthScheme::Bearer)
-            .description(Some("The administrator's token"))
+            .description(Some("The administrator's token, one of a team, or one of the deployment's OIDC provider"))
             .build();
         document
             .components
@@ -53,6 +56,13 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(runs::get))
         .routes(routes!(runs::requests::stop))
         .routes(routes!(runs::logs))
+        .routes(routes!(teams::create, teams::list))
+        .routes(routes!(teams::get, teams::replace, teams::update, teams::delete))
+        .routes(routes!(teams::who_am_i))
+        .routes(routes!(tokens::create, tokens::list))
+        .routes(routes!(tokens::get, tokens::revoke))
+        .routes(routes!(audit::list))
+        .routes(routes!(audit::list_of_job))
 }
 
 /// The OpenAPI document, as JSON with two spaces and a line feed at its end.

@@ -1,5 +1,7 @@
 //! Problem details (RFC 9457): the one body of everything that went wrong.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -7,7 +9,7 @@ use serde::Serialize;
 use utoipa::{IntoResponses, ToSchema};
 
 use crate::domain::fields::VIOLATIONS_MAX;
-use crate::domain::violation::Violation;
+use crate::domain::violation::{Violation, ViolationCode};
 use crate::error::Error;
 
 /// What went wrong with a request, as RFC 9457 has it.
@@ -43,7 +45,7 @@ pub(super) struct FieldError {
     /// JSON pointer (RFC 6901) into the body, or the name of a query parameter.
     #[schema(example = "/notifications/subscribers/0/endpoint")]
     pointer: String,
-    /// `required`, `type`, `unknown_field`, `format`, `range`, `not_allowed`, `duplicate` or
+    /// `required`, `type`, `unknown_field`, `format`, `range`, `not_allowed`, `forbidden`, `duplicate` or
     /// `does_not_exist`.
     #[schema(example = "format")]
     code: String,
@@ -59,6 +61,8 @@ pub(super) enum ProblemCode {
     /// The body is JSON, and not what is asked for.
     Invalid,
     Unauthorized,
+    /// The role is too small.
+    Forbidden,
     NotFound,
     MethodNotAllowed,
     AlreadyExists,
@@ -68,6 +72,8 @@ pub(super) enum ProblemCode {
     PreconditionFailed,
     /// The `Idempotency-Key` came before with another request.
     IdempotencyMismatch,
+    /// More requests than one may send.
+    RateLimited,
     PayloadTooLarge,
     UnsupportedMediaType,
     /// AWS did not answer, or asks for patience: the same again later may succeed.
@@ -82,12 +88,22 @@ pub(super) enum CommonProblems {
     /// The body is not JSON, or a parameter is wrong
     #[response(status = 400, content_type = "application/problem+json")]
     BadRequest(Problem),
-    /// No token, or not the right one
+    /// No token, or none that is known and good
     #[response(status = 401, content_type = "application/problem+json")]
     Unauthorized(Problem),
-    /// What the path names does not exist
+    /// The role of whoever asks is too small
+    #[response(status = 403, content_type = "application/problem+json")]
+    Forbidden(Problem),
+    /// What the path names does not exist, or is another team's
     #[response(status = 404, content_type = "application/problem+json")]
     NotFound(Problem),
+    /// More requests than one may send; `Retry-After` says how long to wait
+    #[response(
+        status = 429,
+        content_type = "application/problem+json",
+        headers(("Retry-After" = u32, description = "Seconds")),
+    )]
+    RateLimited(Problem),
     /// Something broke; the request id leads to the log
     #[response(status = 500, content_type = "application/problem+json")]
     Internal(Problem),
@@ -114,6 +130,12 @@ pub(super) enum ChangeProblems {
     /// `If-Match` or `If-None-Match` does not hold
     #[response(status = 412, content_type = "application/problem+json")]
     PreconditionFailed(Problem),
+}
+
+/// What an operation with a body can answer besides.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "describes the answers in the OpenAPI document")]
+pub(super) enum BodyProblems {
     /// The body has more than 256 KiB
     #[response(status = 413, content_type = "application/problem+json")]
     PayloadTooLarge(Problem),
@@ -148,12 +170,48 @@ impl Problem {
         Problem::new(StatusCode::UNAUTHORIZED, ProblemCode::Unauthorized, detail)
     }
 
+    pub(super) fn forbidden(detail: impl Into<String>) -> Problem {
+        Problem::new(StatusCode::FORBIDDEN, ProblemCode::Forbidden, detail)
+    }
+
+    /// Why the request was denied, if it was: by a role or, where `stranger`, for want of any; by a
+    /// guardrail, a quota or what the deployment grants.
+    pub(super) fn denial(&self, stranger: bool) -> Option<String> {
+        match self.code {
+            ProblemCode::Forbidden => Some(self.detail.clone()),
+            ProblemCode::NotFound if stranger => Some("not of this team".to_owned()),
+            _ => {
+                let forbidden = ViolationCode::Forbidden.as_str();
+                let told: Vec<String> = self
+                    .errors
+                    .iter()
+                    .filter(|one| one.code == forbidden)
+                    .map(|one| format!("{}: {}", one.pointer, one.detail))
+                    .collect();
+                (!told.is_empty()).then(|| told.join("; "))
+            }
+        }
+    }
+
     pub(super) fn not_found(detail: impl Into<String>) -> Problem {
         Problem::new(StatusCode::NOT_FOUND, ProblemCode::NotFound, detail)
     }
 
     pub(super) fn method_not_allowed(detail: impl Into<String>) -> Problem {
         Problem::new(StatusCode::METHOD_NOT_ALLOWED, ProblemCode::MethodNotAllowed, detail)
+    }
+
+    /// One request too many, of somebody who may send so many a second; the same may pass after `wait`.
+    pub(super) fn rate_limited(per_second: u32, wait: Duration) -> Problem {
+        let seconds = wait.as_millis().div_ceil(1000).max(1);
+        Problem {
+            retry_after: Some(u32::try_from(seconds).unwrap_or(u32::MAX)),
+            ..Problem::new(
+                StatusCode::TOO_MANY_REQUESTS,
+                ProblemCode::RateLimited,
+                format!("more than the {per_second} requests a second that you may send"),
+            )
+        }
     }
 
     pub(super) fn payload_too_large(detail: impl Into<String>) -> Problem {

@@ -8,11 +8,9 @@ use aws_sdk_dynamodb::types::{Put, TransactWriteItem};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::jobs::{Conditional, job_item};
-use super::transaction::Transacted;
+use super::jobs::Conditional;
 use super::{Store, epoch, from_item, number, text, to_item};
 use crate::domain::ids::{JobName, RunId, TeamName};
-use crate::domain::job::Job;
 use crate::error::{Error, Result};
 
 /// An idempotency key of a team, by its hash.
@@ -97,41 +95,6 @@ impl Store {
             .map_err(|error| Error::aws("dynamodb:GetItem", error))?;
         let record: Option<KeyRecord> = answer.item.map(from_item).transpose()?;
         Ok(record.filter(|record| record.expires_at > now.as_second()))
-    }
-
-    /// Inserts a job that must not exist yet, due at `due_at` should its maker die, and the record of
-    /// the key with which it was asked for. `false` if there is a record of the key by now.
-    ///
-    /// Errors: `AlreadyExists`, `Conflict`.
-    pub async fn job_insert_keyed(
-        &self,
-        job: &Job,
-        due_at: Timestamp,
-        key: &Keyed,
-        record: &KeyRecord,
-        now: Timestamp,
-    ) -> Result<bool> {
-        let put = Put::builder()
-            .table_name(&self.table)
-            .set_item(Some(job_item(job, due_at)?))
-            .condition_expression("attribute_not_exists(pk)");
-        let put = action(put.build())?;
-        let actions =
-            vec![key.put(&self.table, record, now)?, TransactWriteItem::builder().put(put).build()];
-        match self.transact(&job.definition.name, actions).await? {
-            Transacted::Done => Ok(true),
-            Transacted::Refused(refused) if refused.first() == Some(&true) => Ok(false),
-            Transacted::Refused(_) => {
-                let leaving =
-                    self.job_get(&job.key()).await?.is_some_and(|job| job.deletion.is_some());
-                let name = &job.definition.name;
-                Err(if leaving {
-                    Error::Conflict(format!("job `{name}` is being deleted"))
-                } else {
-                    Error::AlreadyExists(format!("job `{name}`"))
-                })
-            }
-        }
     }
 
     /// Takes over the work that `record` says nobody is at any more, until `until`. `false` if

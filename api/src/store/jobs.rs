@@ -2,26 +2,31 @@
 
 use std::borrow::Cow;
 
-use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
-use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::{
-    AttributeValue, ConditionCheck, ReturnValue, ReturnValuesOnConditionCheckFailure,
-    TransactWriteItem,
+    AttributeValue, ConditionCheck, Delete, Put, ReturnValue, ReturnValuesOnConditionCheckFailure,
+    Select, TransactWriteItem,
 };
 use jiff::Timestamp;
+use serde_json::json;
 
 use super::due::{due_attributes, shard_of};
 use super::idempotency::action;
 use super::runs::PAGES_MAX;
-use super::transaction::past_conflicts;
-use super::{Item, Page, Store, attribute, epoch, from_item, number, string_of, text, to_item};
-use crate::domain::ids::{JobKey, TeamName};
+use super::teams::{one_job_less, one_job_more, team_words};
+use super::transaction::{Transacted, past_conflicts};
+use super::{
+    Item, KeyRecord, Keyed, Page, Store, attribute, epoch, from_item, number, string_of, text,
+    to_item,
+};
+use crate::domain::audit::{Entry, changes};
+use crate::domain::ids::{JobKey, JobName, TeamName};
 use crate::domain::job::{
     Deletion, Former, Job, JobFilter, JobOrder, Phase, ResourceKind, ResourceStatus,
 };
 use crate::domain::run::RunSummary;
+use crate::domain::team::too_many_jobs;
 use crate::error::{Error, Result};
 
 /// Times that a change is tried against others of the same job.
@@ -29,9 +34,9 @@ const WRITES_MAX: usize = 5;
 /// Times that a run is tried to be shown against others: each time one of them gets through, so
 /// that this is enough for as many writers at once, one for each run that a job shows.
 const SHOWS_MAX: usize = 10;
-/// Jobs of one answer, as DynamoDB counts them: so many bytes as it reads for a page. Written as
+/// Items of one answer, as DynamoDB counts them: so many bytes as it reads for a page. Written as
 /// JSON, and that once more as a string of JSON, they stay below the 6 MB of a function's answer.
-const PAGE_BYTES: usize = 1024 * 1024;
+pub(super) const PAGE_BYTES: usize = 1024 * 1024;
 
 /// What came of asking for a job's lease.
 #[derive(Clone, Debug, PartialEq)]
@@ -42,6 +47,25 @@ pub enum Leased {
     Busy,
     /// There is no such job.
     Gone,
+}
+
+/// What is written together with a new job.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Insertion<'a> {
+    /// The most jobs that its team may have.
+    pub max_jobs: Option<u32>,
+    /// The record of the idempotency key with which it was asked for.
+    pub keyed: Option<(&'a Keyed, &'a KeyRecord)>,
+    /// The audit entry that tells of it.
+    pub entry: Option<&'a Entry>,
+}
+
+/// What came of inserting a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Inserted {
+    Done,
+    /// There is a record of the idempotency key by now.
+    KeyKnown,
 }
 
 /// What a reconcile leaves behind in the job's item.
@@ -77,12 +101,17 @@ fn pk(team: &TeamName) -> String {
     format!("TEAM#{team}")
 }
 
+/// How a job is called in a message.
+pub(super) fn job_words(job: &JobName) -> String {
+    format!("job `{job}`")
+}
+
 fn sk(key: &JobKey) -> String {
     format!("JOB#{}", key.job)
 }
 
 /// The item of a job that is due at `due_at`.
-pub(super) fn job_item(job: &Job, due_at: Timestamp) -> Result<Item> {
+fn job_item(job: &Job, due_at: Timestamp) -> Result<Item> {
     let key = job.key();
     let (pk, sk) = (pk(&key.team), sk(&key));
     let mut item = to_item(job)?;
@@ -107,41 +136,50 @@ pub(super) fn job_stays(table: &str, key: &JobKey, id: &str) -> Result<TransactW
 }
 
 impl Store {
-    /// Inserts a job that must not exist yet, due at `due_at` should its maker die.
+    /// Inserts a job that must not exist yet, due at `due_at` should its maker die, and counts it for its
+    /// team.
     ///
-    /// Errors: `AlreadyExists`.
-    pub async fn job_insert(&self, job: &Job, due_at: Timestamp) -> Result<()> {
-        let key = job.key();
-        let put = self
-            .client
-            .put_item()
+    /// Errors: `AlreadyExists`; `Conflict` while an earlier job of the name is being deleted; `NotFound`
+    /// of the team; `Invalid` if it has all the jobs that it may have.
+    pub async fn job_insert(
+        &self,
+        job: &Job,
+        due_at: Timestamp,
+        with: &Insertion<'_>,
+    ) -> Result<Inserted> {
+        let put = Put::builder()
             .table_name(&self.table)
             .set_item(Some(job_item(job, due_at)?))
-            .condition_expression("attribute_not_exists(pk)")
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        let put = past_conflicts(|| put.clone().send()).await;
-        match put {
-            Ok(_) => Ok(()),
-            Err(error) => match error.as_service_error() {
-                // The SDK asks again where an answer was lost: then it is this very job.
-                Some(PutItemError::ConditionalCheckFailedException(refused))
-                    if refused
-                        .item()
-                        .is_some_and(|item| item.get("id") == Some(&text(&job.id))) =>
-                {
-                    Ok(())
-                }
-                Some(PutItemError::ConditionalCheckFailedException(refused)) => {
-                    let leaving = refused.item().is_some_and(|item| item.contains_key("deletion"));
-                    Err(if leaving {
-                        Error::Conflict(format!("job `{}` is being deleted", key.job))
-                    } else {
-                        Error::AlreadyExists(format!("job `{}`", key.job))
-                    })
-                }
-                _ => Err(Error::aws("dynamodb:PutItem", error)),
-            },
+            .condition_expression("attribute_not_exists(pk)");
+        let put = TransactWriteItem::builder().put(action(put.build())?).build();
+        let mut actions = vec![put, one_job_more(&self.table, &job.team, with.max_jobs)?];
+        if let Some((key, record)) = with.keyed {
+            actions.push(key.put(&self.table, record, job.created_at)?);
         }
+        let actions = self.audited(actions, with.entry)?;
+        let name = &job.definition.name;
+        let refused = match self.transact(&job_words(name), actions).await? {
+            Transacted::Done => return Ok(Inserted::Done),
+            Transacted::Refused(refused) => refused,
+        };
+        // Where the key is known, what became of the name since is none of this request's business.
+        if with.keyed.is_some() && refused.get(2) == Some(&true) {
+            return Ok(Inserted::KeyKnown);
+        }
+        if refused.first() == Some(&true) {
+            return match self.job_get(&job.key()).await? {
+                // Its answer was lost, and the call made once more: then it is this very job.
+                Some(known) if known.id == job.id => Ok(Inserted::Done),
+                Some(known) if known.deletion.is_some() => {
+                    Err(Error::Conflict(format!("job `{name}` is being deleted")))
+                }
+                _ => Err(Error::AlreadyExists(format!("job `{name}`"))),
+            };
+        }
+        Err(match (self.team_get(&job.team).await?, with.max_jobs) {
+            (Some(_), Some(max)) => Error::Invalid(vec![too_many_jobs(max)]),
+            _ => Error::NotFound(team_words(&job.team)),
+        })
     }
 
     /// The job, as of now.
@@ -171,6 +209,18 @@ impl Store {
         after: Option<&str>,
         limit: usize,
     ) -> Result<Page<Job>> {
+        self.job_list_of(team, filter, after, limit, |_| true).await
+    }
+
+    /// As [`Store::job_list`], of the jobs of which `is_wanted` holds: what the table can't tell of them.
+    pub async fn job_list_of(
+        &self,
+        team: &TeamName,
+        filter: &JobFilter,
+        after: Option<&str>,
+        limit: usize,
+        is_wanted: impl Fn(&Job) -> bool + Send,
+    ) -> Result<Page<Job>> {
         // Without a filter one page of the table is a page of the list.
         let pages = if filter.is_of_names_only() { 1 } else { PAGES_MAX };
         let mut items: Vec<Job> = Vec::new();
@@ -180,12 +230,17 @@ impl Store {
             let page = self.job_page(team, filter, last.as_deref(), limit + 1).await?;
             last = page.last;
             for item in page.items {
-                bytes += size_of(&item);
+                let size = size_of(&item);
+                let job: Job = from_item(item)?;
+                if !is_wanted(&job) {
+                    continue;
+                }
+                bytes += size;
                 if items.len() == limit || (bytes > PAGE_BYTES && !items.is_empty()) {
                     let last = items.last().map(|job| job.definition.name.to_string());
                     return Ok(Page { items, last });
                 }
-                items.push(from_item(item)?);
+                items.push(job);
             }
             if last.is_none() || items.len() == limit {
                 break;
@@ -262,13 +317,14 @@ impl Store {
         Ok(Page { items: page.items.unwrap_or_default(), last })
     }
 
-    /// Writes what is wanted of `next`, if the job still is what `known` says; `None` if it was
-    /// changed between. Who holds the lease, and what the job's runs were, stays.
+    /// Writes what is wanted of `next`, and the audit entry that tells of it, if the job still is what
+    /// `known` says; `None` if it was changed between. Who holds the lease, and what the job's runs were, stays.
     pub async fn job_redefine(
         &self,
         known: &Job,
         next: &Job,
         due_at: Timestamp,
+        entry: Option<&Entry>,
     ) -> Result<Option<Job>> {
         let key = known.key();
         let update = self
@@ -297,7 +353,7 @@ impl Store {
             .expression_attribute_values(":known", number(known.generation))
             .expression_attribute_values(":shard", text(shard_of(&pk(&key.team), &sk(&key))))
             .expression_attribute_values(":due_at", epoch(due_at));
-        match self.conditional(update).await? {
+        match self.conditional_audited(update, entry, &job_words(&key.job)).await? {
             Conditional::Held(item) => from_item(item).map(Some),
             Conditional::Refused(Some(item)) => {
                 // The SDK asks again where an answer was lost: then it is this very change.
@@ -312,7 +368,8 @@ impl Store {
         }
     }
 
-    /// Switches the job's schedule on or off. `None` if it already is as asked for.
+    /// Switches the job's schedule on or off, and writes the audit entry that tells of it. `None` if it
+    /// already is as asked for.
     ///
     /// Errors: `NotFound`; `Conflict` while the job is being deleted.
     pub async fn job_set_enabled(
@@ -321,6 +378,7 @@ impl Store {
         enabled: bool,
         now: Timestamp,
         due_at: Timestamp,
+        entry: Option<&Entry>,
     ) -> Result<Option<Job>> {
         let update = self
             .job_update(key)
@@ -342,9 +400,9 @@ impl Store {
             .expression_attribute_values(":now", attribute(&now)?)
             .expression_attribute_values(":shard", text(shard_of(&pk(&key.team), &sk(key))))
             .expression_attribute_values(":due_at", epoch(due_at));
-        match self.conditional(update).await? {
+        match self.conditional_audited(update, entry, &job_words(&key.job)).await? {
             Conditional::Held(item) => from_item(item).map(Some),
-            Conditional::Refused(None) => Err(Error::NotFound(format!("job `{}`", key.job))),
+            Conditional::Refused(None) => Err(Error::NotFound(job_words(&key.job))),
             Conditional::Refused(Some(item)) => {
                 let job: Job = from_item(item)?;
                 match job.deletion {
@@ -355,8 +413,8 @@ impl Store {
         }
     }
 
-    /// Marks the job as to be deleted. Asked again, it only ever adds: tasks once to be stopped
-    /// are.
+    /// Marks the job as to be deleted, and writes the audit entry that tells of it and gets to say what was
+    /// asked for. Asked again, it only ever adds: tasks once to be stopped are.
     ///
     /// Errors: `NotFound`.
     pub async fn job_mark_deleted(
@@ -365,10 +423,11 @@ impl Store {
         deletion: Deletion,
         now: Timestamp,
         due_at: Timestamp,
+        entry: Option<&Entry>,
     ) -> Result<Job> {
         // Read, then write if nothing came between: what another request asked for stays.
         for _ in 0..WRITES_MAX {
-            if let Some(job) = self.job_try_mark_deleted(key, deletion, now, due_at).await? {
+            if let Some(job) = self.job_try_mark_deleted(key, deletion, now, due_at, entry).await? {
                 return Ok(job);
             }
         }
@@ -382,6 +441,7 @@ impl Store {
         deletion: Deletion,
         now: Timestamp,
         due_at: Timestamp,
+        entry: Option<&Entry>,
     ) -> Result<Option<Job>> {
         let Some(job) = self.job_get(key).await? else {
             return Err(Error::NotFound(format!("job `{}`", key.job)));
@@ -390,6 +450,10 @@ impl Store {
         if job.deletion == Some(wanted) {
             return Ok(Some(job));
         }
+        let entry = entry.map(|entry| Entry {
+            changes: changes(&json!({"deletion": job.deletion}), &json!({"deletion": wanted})),
+            ..entry.clone()
+        });
         let update = self
             .job_update(key)
             .update_expression(
@@ -408,7 +472,7 @@ impl Store {
             .expression_attribute_values(":now", attribute(&now)?)
             .expression_attribute_values(":shard", text(shard_of(&pk(&key.team), &sk(key))))
             .expression_attribute_values(":due_at", epoch(due_at));
-        match self.conditional(update).await? {
+        match self.conditional_audited(update, entry.as_ref(), &job_words(&key.job)).await? {
             Conditional::Held(item) => from_item(item).map(Some),
             Conditional::Refused(_) => Ok(None),
         }
@@ -505,12 +569,36 @@ impl Store {
         }
     }
 
+    /// How many jobs the team has in the table, those on their way out too.
+    pub async fn job_count(&self, team: &TeamName) -> Result<u32> {
+        let mut count = 0;
+        let mut after = None;
+        loop {
+            let page = self
+                .client
+                .query()
+                .table_name(&self.table)
+                .key_condition_expression("pk = :pk AND begins_with(sk, :jobs)")
+                .expression_attribute_values(":pk", text(pk(team)))
+                .expression_attribute_values(":jobs", text("JOB#"))
+                .select(Select::Count)
+                .set_exclusive_start_key(after)
+                .consistent_read(true)
+                .send()
+                .await
+                .map_err(|error| Error::aws("dynamodb:Query", error))?;
+            count += u32::try_from(page.count).unwrap_or_default();
+            after = page.last_evaluated_key;
+            if after.is_none() {
+                return Ok(count);
+            }
+        }
+    }
+
     /// Takes the job out of the table, at the end of its deletion at `generation` under the lease
     /// `token`.
     pub async fn job_delete(&self, key: &JobKey, token: &str, generation: u64) -> Result<Settled> {
-        let delete = self
-            .client
-            .delete_item()
+        let delete = Delete::builder()
             .table_name(&self.table)
             .key("pk", text(pk(&key.team)))
             .key("sk", text(sk(key)))
@@ -518,23 +606,29 @@ impl Store {
             .expression_attribute_values(":token", text(token))
             .expression_attribute_values(":generation", number(generation))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        let deleted = past_conflicts(|| delete.clone().send()).await;
-        match deleted {
-            Ok(_) => Ok(Settled::Done),
-            Err(error) => match error.as_service_error() {
-                Some(DeleteItemError::ConditionalCheckFailedException(refused)) => {
-                    Ok(match &refused.item {
-                        Some(item) if item.get("lease_token") == Some(&text(token)) => {
-                            Settled::Changed
-                        }
-                        Some(_) => Settled::Lost,
-                        // The SDK asks again where an answer was lost: the first did it.
-                        None => Settled::Done,
-                    })
-                }
-                _ => Err(Error::aws("dynamodb:DeleteItem", error)),
-            },
+        let delete = TransactWriteItem::builder().delete(action(delete.build())?).build();
+        let counted = vec![delete.clone(), one_job_less(&self.table, &key.team)?];
+        let what = job_words(&key.job);
+        let mut deleted = self.transact(&what, counted).await?;
+        if matches!(&deleted, Transacted::Refused(refused) if refused[..] == [false, true]) {
+            // A job without a team, or one that is not among those that its team counts, as it was there
+            // before it, can go too.
+            deleted = self.transact(&what, vec![delete]).await?;
         }
+        if let Transacted::Done = deleted {
+            return Ok(Settled::Done);
+        }
+        let update = self
+            .job_update(key)
+            .update_expression("SET lease_token = :token")
+            .condition_expression("lease_token = :token")
+            .expression_attribute_values(":token", text(token));
+        Ok(match self.conditional(update).await? {
+            Conditional::Held(_) => Settled::Changed,
+            Conditional::Refused(Some(_)) => Settled::Lost,
+            // Its answer was lost, and the call made once more: the first did it.
+            Conditional::Refused(None) => Settled::Done,
+        })
     }
 
     /// Shows `run` among the recent runs of `job`, which is as it was read, unless it is older than
@@ -599,7 +693,7 @@ impl Store {
 
 /// The size of an item. Source: Amazon DynamoDB Developer Guide, "DynamoDB item sizes and formats";
 /// a number is taken to be as long as it is written, which is more than it has.
-fn size_of(item: &Item) -> usize {
+pub(super) fn size_of(item: &Item) -> usize {
     item.iter().map(|(name, value)| name.len() + size_of_value(value)).sum()
 }
 

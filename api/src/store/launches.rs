@@ -6,13 +6,23 @@ use jiff::Timestamp;
 
 use super::due::{due_attributes, shard_of};
 use super::idempotency::action;
-use super::jobs::{Conditional, job_stays};
+use super::jobs::{Conditional, job_stays, job_words};
 use super::runs::pk;
 use super::transaction::Transacted;
 use super::{Item, KeyRecord, Keyed, Store, attribute, epoch, from_item, number, text, to_item};
+use crate::domain::audit::Entry;
 use crate::domain::ids::{JobKey, RunId};
 use crate::domain::run::{Run, RunStatus, StopRequest};
 use crate::error::Result;
+
+/// What is written together with a run that was asked for.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RunWith<'a> {
+    /// The record of the idempotency key with which it was asked for.
+    pub keyed: Option<(&'a Keyed, &'a KeyRecord)>,
+    /// The audit entry that tells of it.
+    pub entry: Option<&'a Entry>,
+}
 
 /// What came of writing a run that was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +56,7 @@ const WAITING: &str = "#status = :pending AND attribute_not_exists(task_arn)";
 impl Store {
     /// Writes a run that was asked for, kept until `expires_at` and, unless it has ended, due at `due_at`
     /// should its maker die; only if the job `job_id` is there and stays, and together with the record of
-    /// the key with which it was asked for.
+    /// the key with which it was asked for and the audit entry that tells of it.
     pub async fn run_request(
         &self,
         key: &JobKey,
@@ -54,7 +64,7 @@ impl Store {
         job_id: &str,
         expires_at: Timestamp,
         due_at: Timestamp,
-        keyed: Option<(&Keyed, &KeyRecord)>,
+        with: &RunWith<'_>,
     ) -> Result<Requested> {
         let mut item = to_item(run)?;
         if !run.status.is_final() {
@@ -72,13 +82,18 @@ impl Store {
             job_stays(&self.table, key, job_id)?,
             TransactWriteItem::builder().put(put).build(),
         ];
-        if let Some((keyed, record)) = keyed {
+        if let Some((keyed, record)) = with.keyed {
             actions.push(keyed.put(&self.table, record, run.created_at)?);
         }
-        Ok(match self.transact(&key.job, actions).await? {
+        let actions = self.audited(actions, with.entry)?;
+        Ok(match self.transact(&job_words(&key.job), actions).await? {
             Transacted::Done => Requested::Written,
             // Where the key is known, what became of the job since is none of this request's business.
-            Transacted::Refused(refused) if refused.get(2) == Some(&true) => Requested::KeyKnown,
+            Transacted::Refused(refused)
+                if with.keyed.is_some() && refused.get(2) == Some(&true) =>
+            {
+                Requested::KeyKnown
+            }
             Transacted::Refused(refused) if refused.first() == Some(&true) => Requested::JobGone,
             Transacted::Refused(_) => Requested::RunKnown,
         })
@@ -228,26 +243,51 @@ impl Store {
     }
 
     /// Marks a run as to be stopped, and due at `due_at`: the run as it is now; `None` if it has ended.
-    /// The first reason stays.
+    /// The first reason stays. With the audit entry that tells of it, `None` also if it is marked already.
     pub async fn run_request_stop(
         &self,
         key: &JobKey,
         id: &RunId,
         stop: &StopRequest,
         due_at: Timestamp,
+        entry: Option<&Entry>,
     ) -> Result<Option<Run>> {
+        let mut condition = "(#status = :pending OR #status = :running)".to_owned();
+        if entry.is_some() {
+            condition.push_str(" AND attribute_not_exists(stop_requested)");
+        }
         let update = self
             .run_update(key, id)
             .update_expression(
                 "SET stop_requested = if_not_exists(stop_requested, :stop), due_at = :due_at",
             )
-            .condition_expression("#status = :pending OR #status = :running")
+            .condition_expression(condition)
             .expression_attribute_names("#status", "status")
             .expression_attribute_values(":pending", attribute(&RunStatus::Pending)?)
             .expression_attribute_values(":running", attribute(&RunStatus::Running)?)
             .expression_attribute_values(":stop", attribute(stop)?)
             .expression_attribute_values(":due_at", epoch(due_at));
-        self.held(update).await
+        match self.conditional_audited(update, entry, &format!("run `{id}`")).await? {
+            Conditional::Held(item) => from_item(item).map(Some),
+            Conditional::Refused(_) => Ok(None),
+        }
+    }
+
+    /// Takes `stop` back, which can't be carried out, and writes the audit entry that tells of it. One that
+    /// is not there any more needs nothing.
+    pub async fn run_withdraw_stop(
+        &self,
+        key: &JobKey,
+        id: &RunId,
+        stop: &StopRequest,
+        entry: Option<&Entry>,
+    ) -> Result<()> {
+        let update = self
+            .run_update(key, id)
+            .update_expression("REMOVE stop_requested")
+            .condition_expression("stop_requested = :stop")
+            .expression_attribute_values(":stop", attribute(stop)?);
+        self.conditional_audited(update, entry, &format!("run `{id}`")).await.map(drop)
     }
 
     /// How many runs of the job, asked for at `since` or after, wait for their task.

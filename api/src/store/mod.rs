@@ -2,22 +2,30 @@
 //!
 //! | item | `pk` | `sk` |
 //! |---|---|---|
+//! | team | `TEAMS` | its name |
+//! | token | `TEAM#<team>` | `TOKEN#<id>` |
 //! | job | `TEAM#<team>` | `JOB#<name>` |
 //! | run | `RUNS#<team>#<job>` | the run's id |
 //! | idempotency key | `IDEM#<team>` | its SHA-256 |
+//! | audit entry | `AUDIT#<team>` | its id |
+//! | bucket of a principal's requests | `RATE#<kind>#<id>` | `RATE` |
 //! | keys of the OIDC provider | `OIDC` | SHA-256 of the issuer |
 //!
 //! Names hold no `#`. The sparse index `due` has an entry for each job that a reconcile must come
 //! back to and each run whose end has not been seen, keyed by a shard and the time (epoch seconds)
 //! at which it is due: a sweep costs what is due, not what exists.
 
+mod audit;
 mod cursor;
 mod due;
 mod idempotency;
 mod jobs;
 mod keys;
 mod launches;
+mod rates;
 mod runs;
+mod teams;
+mod tokens;
 mod transaction;
 
 use std::collections::HashMap;
@@ -33,8 +41,8 @@ use crate::error::{Error, Result};
 pub use cursor::{decode as decode_cursor, encode as encode_cursor};
 pub use due::{DUE_SHARDS, DueItem};
 pub use idempotency::{KeyRecord, Keyed, Made};
-pub use jobs::{Leased, Settled, Settlement};
-pub use launches::{Requested, Told};
+pub use jobs::{Inserted, Insertion, Leased, Settled, Settlement};
+pub use launches::{Requested, RunWith, Told};
 pub use runs::{Applied, RunFilter};
 
 type Item = HashMap<String, AttributeValue>;

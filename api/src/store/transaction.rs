@@ -10,12 +10,11 @@ use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use tokio::time::sleep;
 use uuid::Uuid;
 
-use super::Store;
-use crate::domain::ids::JobName;
+use super::{Item, Store};
 use crate::error::{AwsFault, Error, FaultKind, Result, says};
 
 /// Times that a write is tried against transactions of others on the same item.
-const CONFLICTS_MAX: u32 = 5;
+const CONFLICTS_MAX: u32 = 6;
 const OPERATION: &str = "dynamodb:TransactWriteItems";
 const CONDITION: &str = "ConditionalCheckFailed";
 const CONFLICT: &str = "TransactionConflict";
@@ -26,6 +25,15 @@ pub(super) enum Transacted {
     Done,
     /// Nothing was written; of each action whether its condition did not hold.
     Refused(Vec<bool>),
+}
+
+/// What became of one action of a transaction that was not carried out.
+#[derive(Debug, Default)]
+pub(super) struct Refused {
+    /// Whether its condition did not hold.
+    pub(super) condition: bool,
+    /// The item that stood in the way, where the action asks for it and there is one.
+    pub(super) item: Option<Item>,
 }
 
 /// Before a write is tried once more that another's transaction was in the way of: longer each time, and
@@ -60,7 +68,7 @@ where
 }
 
 impl Store {
-    /// Carries out `actions`, on different items each, of the job `job`.
+    /// Carries out `actions`, on different items each, of `what`, as a message calls it.
     ///
     /// Errors: `Busy` where others were at the same items again and again.
     ///
@@ -68,9 +76,23 @@ impl Store {
     /// answers what came of the first one.
     pub(super) async fn transact(
         &self,
-        job: &JobName,
+        what: &str,
         actions: Vec<TransactWriteItem>,
     ) -> Result<Transacted> {
+        Ok(match self.transact_told(what, actions).await? {
+            None => Transacted::Done,
+            Some(refused) => {
+                Transacted::Refused(refused.iter().map(|action| action.condition).collect())
+            }
+        })
+    }
+
+    /// As [`Store::transact`]: `None` once all is written, else what became of each action.
+    pub(super) async fn transact_told(
+        &self,
+        what: &str,
+        actions: Vec<TransactWriteItem>,
+    ) -> Result<Option<Vec<Refused>>> {
         for attempt in 0..CONFLICTS_MAX {
             let answer = self
                 .client
@@ -79,36 +101,40 @@ impl Store {
                 .send()
                 .await;
             let error = match answer {
-                Ok(_) => return Ok(Transacted::Done),
+                Ok(_) => return Ok(None),
                 Err(error) => error,
             };
             match error.as_service_error() {
                 Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) => {
                     if let Some(refused) = refused(cancelled)? {
-                        return Ok(Transacted::Refused(refused));
+                        return Ok(Some(refused));
                     }
                     sleep(pause(attempt)).await;
                 }
                 _ => return Err(Error::aws(OPERATION, error)),
             }
         }
-        Err(Error::Busy(format!("job `{job}`, to which other requests write at this moment,")))
+        Err(Error::Busy(format!("{what}, to which other requests write at this moment,")))
     }
 }
 
-/// Of each action whether its condition did not hold; `None` where somebody else was at one of the
+/// What became of each action; `None` where somebody else was at one of the
 /// items, and the same again may succeed.
 ///
 /// Source: Amazon DynamoDB API Reference, TransactWriteItems: the reasons stand in the order of the
 /// actions, `None` for those that were not to blame.
-fn refused(cancelled: &TransactionCanceledException) -> Result<Option<Vec<bool>>> {
+fn refused(cancelled: &TransactionCanceledException) -> Result<Option<Vec<Refused>>> {
     let codes: Vec<&str> = cancelled
         .cancellation_reasons()
         .iter()
         .map(|reason| reason.code().unwrap_or("None"))
         .collect();
     if codes.contains(&CONDITION) {
-        return Ok(Some(codes.iter().map(|code| *code == CONDITION).collect()));
+        let reasons = cancelled.cancellation_reasons().iter().map(|reason| Refused {
+            condition: reason.code() == Some(CONDITION),
+            item: reason.item().filter(|item| !item.is_empty()).cloned(),
+        });
+        return Ok(Some(reasons.collect()));
     }
     if codes.contains(&CONFLICT) {
         return Ok(None);

@@ -49,6 +49,12 @@ pub(crate) struct Request {
 }
 
 impl Table {
+    /// Every item but those of the audit log.
+    pub(crate) fn without_audit(&self) -> BTreeMap<(String, String), Item> {
+        let others = self.items.iter().filter(|((pk, _), _)| !pk.starts_with("AUDIT#"));
+        others.map(|(key, item)| (key.clone(), item.clone())).collect()
+    }
+
     pub(crate) fn item(&self, pk: &str, sk: &str) -> Option<&Item> {
         self.items.get(&(pk.to_owned(), sk.to_owned()))
     }
@@ -56,6 +62,16 @@ impl Table {
     /// The item, to be changed behind everybody's back.
     pub(crate) fn item_mut(&mut self, pk: &str, sk: &str) -> &mut Item {
         self.items.get_mut(&(pk.to_owned(), sk.to_owned())).unwrap()
+    }
+
+    /// Every item, by its keys.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Item> {
+        self.items.values()
+    }
+
+    /// Takes an item away behind everybody's back.
+    pub(crate) fn remove(&mut self, pk: &str, sk: &str) {
+        self.items.remove(&(pk.to_owned(), sk.to_owned())).unwrap();
     }
 
     /// The items of a partition, by their sort keys.
@@ -67,6 +83,11 @@ impl Table {
     /// The items of a partition, to be changed behind everybody's back.
     pub(crate) fn partition_mut(&mut self, pk: &str) -> impl Iterator<Item = &mut Item> {
         self.items.iter_mut().filter(move |((of, _), _)| of == pk).map(|(_, item)| item)
+    }
+
+    /// Puts an item behind everybody's back.
+    pub(crate) fn put(&mut self, item: Item) {
+        self.items.insert(key_of(&item), item);
     }
 
     fn get(&self, key: &Key) -> Item {
@@ -181,6 +202,7 @@ fn update_item(state: &mut State, input: &UpdateItemInput) -> Result<UpdateItemO
     // An update of what does not exist makes it.
     item.extend(input.key().unwrap().clone());
     let tell = input.return_values_on_condition_check_failure();
+    may_change("dynamodb:UpdateItem", &key.0)?;
     state.table.check(&key, input.condition_expression(), &terms, tell)?;
     let updated = terms.updated(update, &item)?;
     terms.finish()?;
@@ -210,10 +232,22 @@ fn delete_item(state: &mut State, input: &DeleteItemInput) -> Result<DeleteItemO
     });
     let terms = Terms::new(names, values);
     let tell = input.return_values_on_condition_check_failure();
+    may_change("dynamodb:DeleteItem", &key.0)?;
     state.table.check(&key, input.condition_expression(), &terms, tell)?;
     terms.finish()?;
     state.table.items.remove(&key);
     Ok(DeleteItemOutput::builder().build())
+}
+
+/// What the functions' roles are denied: entries of the audit log are put, and neither changed nor deleted.
+fn may_change(operation: &str, pk: &str) -> Result<(), Refusal> {
+    let changes = ["dynamodb:UpdateItem", "dynamodb:DeleteItem"].contains(&operation);
+    if changes && pk.starts_with("AUDIT#") {
+        let message =
+            format!("User: x is not authorized to perform: {operation} on resource: {pk}");
+        return Err(refusal("AccessDeniedException", message));
+    }
+    Ok(())
 }
 
 /// All or nothing; what kept it from being done is told action by action.
@@ -225,40 +259,66 @@ fn transact_write_items(
     assert!(!actions.is_empty() && actions.len() <= 100);
     let mut keys = BTreeSet::new();
     let mut reasons = Vec::new();
-    let mut puts = Vec::new();
+    // What becomes of each item: nothing where it is deleted.
+    let mut effects: Vec<(Key, Option<Item>)> = Vec::new();
     for action in actions {
-        let (operation, table, key, condition, names, values) =
-            match (action.put(), action.condition_check()) {
-                (Some(put), None) => {
-                    puts.push((key_of(put.item()), put.item().clone()));
-                    (
-                        "dynamodb:PutItem",
-                        put.table_name(),
-                        put.item(),
-                        put.condition_expression(),
-                        put.expression_attribute_names(),
-                        put.expression_attribute_values(),
-                    )
-                }
-                (None, Some(check)) => {
-                    assert_eq!(check.key().len(), 2);
-                    (
-                        "dynamodb:ConditionCheckItem",
-                        check.table_name(),
-                        check.key(),
-                        Some(check.condition_expression()),
-                        check.expression_attribute_names(),
-                        check.expression_attribute_values(),
-                    )
-                }
-                _ => panic!("the store has no such action: {action:?}"),
+        let mut update_of = None;
+        let (operation, table, key, condition, names, values, tell) =
+            if let Some(put) = action.put() {
+                effects.push((key_of(put.item()), Some(put.item().clone())));
+                (
+                    "dynamodb:PutItem",
+                    put.table_name(),
+                    put.item(),
+                    put.condition_expression(),
+                    put.expression_attribute_names(),
+                    put.expression_attribute_values(),
+                    put.return_values_on_condition_check_failure(),
+                )
+            } else if let Some(update) = action.update() {
+                update_of = Some(update.update_expression());
+                (
+                    "dynamodb:UpdateItem",
+                    update.table_name(),
+                    update.key(),
+                    update.condition_expression(),
+                    update.expression_attribute_names(),
+                    update.expression_attribute_values(),
+                    update.return_values_on_condition_check_failure(),
+                )
+            } else if let Some(delete) = action.delete() {
+                effects.push((key_of_request(Some(delete.key())), None));
+                (
+                    "dynamodb:DeleteItem",
+                    delete.table_name(),
+                    delete.key(),
+                    delete.condition_expression(),
+                    delete.expression_attribute_names(),
+                    delete.expression_attribute_values(),
+                    delete.return_values_on_condition_check_failure(),
+                )
+            } else if let Some(check) = action.condition_check() {
+                assert_eq!(check.key().len(), 2);
+                (
+                    "dynamodb:ConditionCheckItem",
+                    check.table_name(),
+                    check.key(),
+                    Some(check.condition_expression()),
+                    check.expression_attribute_names(),
+                    check.expression_attribute_values(),
+                    check.return_values_on_condition_check_failure(),
+                )
+            } else {
+                panic!("there is no such action: {action:?}")
             };
         assert_eq!(table, TABLE);
         state.table.transacted.insert(operation);
+        may_change(operation, &key_of(key).0)?;
         state.table.requests.push(Request {
             operation: "TransactWriteItems",
             key: Some(key.clone()),
             condition: condition.map(str::to_owned),
+            expression: update_of.map(str::to_owned),
             names: names.cloned().unwrap_or_default(),
             values: values.cloned().unwrap_or_default(),
             ..Request::default()
@@ -270,28 +330,51 @@ fn transact_write_items(
             ));
         }
         let terms = Terms::new(names, values);
-        let held = state.table.check(&key_of(key), condition, &terms, None);
-        terms.finish()?;
-        reasons.push(held.map_or("ConditionalCheckFailed", |()| "None"));
+        let held = state.table.check(&key_of(key), condition, &terms, tell);
+        if let (Some(update), Ok(())) = (update_of, &held) {
+            let key = key_of_request(Some(key));
+            let mut item = state.table.get(&key);
+            item.extend(action.update().unwrap().key().clone());
+            effects.push((key, Some(terms.updated(update, &item)?)));
+        }
+        // What a condition that does not hold kept from being read may well be used.
+        if held.is_ok() {
+            terms.finish()?;
+        }
+        reasons.push(match held {
+            Ok(()) => json!({"Code": "None"}),
+            Err(refused) => {
+                let mut reason = json!({"Code": "ConditionalCheckFailed"});
+                if let Some(item) = refused.more.get("Item") {
+                    reason["Item"] = item.clone();
+                }
+                reason
+            }
+        });
     }
     if state.table.conflicts > 0 {
         state.table.conflicts -= 1;
-        reasons = vec!["None"; actions.len()];
-        reasons[0] = "TransactionConflict";
+        reasons = vec![json!({"Code": "None"}); actions.len()];
+        reasons[0] = json!({"Code": "TransactionConflict"});
     }
-    if reasons.iter().any(|reason| *reason != "None") {
-        let codes = reasons.join(", ");
+    let codes: Vec<&str> = reasons.iter().map(|reason| reason["Code"].as_str().unwrap()).collect();
+    if codes.iter().any(|code| *code != "None") {
+        let codes = codes.join(", ");
         let mut refused = refusal(
             "TransactionCanceledException",
             format!(
                 "Transaction cancelled, please refer cancellation reasons for specific reasons [{codes}]"
             ),
         );
-        let reasons: Vec<Value> = reasons.iter().map(|code| json!({"Code": code})).collect();
         refused.more = json!({"CancellationReasons": reasons});
         return Err(refused);
     }
-    state.table.items.extend(puts);
+    for (key, item) in effects {
+        match item {
+            Some(item) => state.table.items.insert(key, item),
+            None => state.table.items.remove(&key),
+        };
+    }
     Ok(TransactWriteItemsOutput::builder().build())
 }
 

@@ -17,10 +17,14 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use aws_sdk_dynamodb::config::http::HttpResponse;
+use aws_sdk_dynamodb::types::AttributeValue;
 use aws_smithy_mocks::{MockResponse, Rule as MockRule, RuleBuilder};
 use aws_smithy_types::body::SdkBody;
 use cronplane::app::App;
 use cronplane::domain::deployment::{Deployment, Network};
+use cronplane::domain::ids::TeamName;
+use cronplane::domain::team::{Guardrails, Team, TeamDefinition};
+use cronplane::domain::token::Token;
 use cronplane::fleet::Fleet;
 use cronplane::provision::{Clients, Provisioner};
 use cronplane::store::Store;
@@ -54,6 +58,8 @@ pub(crate) fn deployment() -> Deployment {
             security_groups: vec!["sg-0a".to_owned()],
             assign_public_ip: true,
         },
+        default_cluster: None,
+        default_subscribers: Vec::new(),
         boundary_arn: format!("arn:aws:iam::{ACCOUNT}:policy/boundary"),
         dead_letter_queue_arn: arn("sqs", "schedule-dead-letters"),
         start_queue_arn: arn("sqs", "starts"),
@@ -62,7 +68,9 @@ pub(crate) fn deployment() -> Deployment {
             arn("secretsmanager", "secret:app/*"),
             arn("ssm", "parameter/app/*"),
         ],
+        allow_secret_environment: false,
         history_days: 400,
+        audit_days: 400,
     }
 }
 
@@ -72,8 +80,44 @@ pub(crate) fn arn(service: &str, resource: &str) -> String {
 }
 
 /// One account's AWS; clones share it.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(crate) struct Cloud(Arc<Mutex<State>>);
+
+impl Default for Cloud {
+    /// An account with nothing in it but two teams that may do what the deployment allows.
+    fn default() -> Cloud {
+        let cloud = Cloud(Arc::default());
+        for name in ["platform", "other"] {
+            cloud.put_team(&wide_team(name));
+        }
+        cloud
+    }
+}
+
+/// A team whose guardrails narrow nothing.
+pub(crate) fn wide_team(name: &str) -> Team {
+    let any = || vec!["*".to_owned()];
+    let created_at = "2026-11-23T13:00:00Z".parse().unwrap();
+    Team {
+        id: format!("id-of-{name}"),
+        name: TeamName::parse(name).unwrap(),
+        definition: TeamDefinition {
+            guardrails: Guardrails {
+                task_roles: any(),
+                execution_roles: any(),
+                clusters: any(),
+                secrets: any(),
+                file_systems: any(),
+                ..Guardrails::default()
+            },
+            ..TeamDefinition::default()
+        },
+        version: 1,
+        jobs: 0,
+        created_at,
+        updated_at: created_at,
+    }
+}
 
 #[derive(Default)]
 pub(crate) struct State {
@@ -178,7 +222,24 @@ impl Cloud {
             }),
             fleet: Fleet::new(ecs, logs),
             deployment,
+            author: None,
         }
+    }
+
+    /// Puts a team into the table behind everybody's back.
+    pub(crate) fn put_team(&self, team: &Team) {
+        let mut item: Item = serde_dynamo::to_item(team).unwrap();
+        item.insert("pk".to_owned(), AttributeValue::S("TEAMS".to_owned()));
+        item.insert("sk".to_owned(), AttributeValue::S(team.name.to_string()));
+        self.state().table.put(item);
+    }
+
+    /// Puts a token into the table behind everybody's back.
+    pub(crate) fn put_token(&self, token: &Token) {
+        let mut item: Item = serde_dynamo::to_item(token).unwrap();
+        item.insert("pk".to_owned(), AttributeValue::S(format!("TEAM#{}", token.team)));
+        item.insert("sk".to_owned(), AttributeValue::S(format!("TOKEN#{}", token.id.as_str())));
+        self.state().table.put(item);
     }
 
     pub(crate) fn store(&self) -> Store {

@@ -6,7 +6,7 @@ use cronplane::domain::job::{Deletion, Job, Phase};
 use cronplane::domain::recent_runs::RECENT_RUNS_MAX;
 use cronplane::domain::run::{Run, RunStatus, RunSummary, Trigger};
 use cronplane::error::Error;
-use cronplane::store::{Leased, Settled, Settlement, Store};
+use cronplane::store::{Insertion, Leased, Settled, Settlement, Store};
 use proptest::prelude::*;
 
 use super::{apply, apply_all, with_job};
@@ -26,7 +26,7 @@ async fn with_stored_job() -> (Cloud, Store, Job) {
     let cloud = Cloud::default();
     let store = cloud.store();
     let job = job_of(JOB);
-    store.job_insert(&job, at(60)).await.unwrap();
+    store.job_insert(&job, at(60), &Insertion::default()).await.unwrap();
     (cloud, store, job)
 }
 
@@ -217,7 +217,7 @@ async fn a_run_that_is_shown_touches_nothing_else_of_the_job() {
     assert_eq!(store.job_settle(&key(), "mine", &settlement).await.unwrap(), Settled::Done);
     // Who read the job before the reconcile shows its run after it.
     store.job_show_run(&job, &seen(1, "RUNNING", 4)).await.unwrap();
-    store.job_set_enabled(&key(), false, at(1), at(61)).await.unwrap();
+    store.job_set_enabled(&key(), false, at(1), at(61), None).await.unwrap();
     store.job_show_run(&job, &seen(2, "RUNNING", 4)).await.unwrap();
     let now = read(&store).await;
     assert_eq!(shown(&now), ["02", "01", "00"]);
@@ -231,7 +231,7 @@ async fn a_run_brings_no_job_back() {
     let (_, store, job) = with_stored_job().await;
     store.job_show_run(&job, &seen(0, "RUNNING", 4)).await.unwrap();
     let job = read(&store).await;
-    store.job_mark_deleted(&key(), Deletion::default(), at(1), at(61)).await.unwrap();
+    store.job_mark_deleted(&key(), Deletion::default(), at(1), at(61), None).await.unwrap();
     // While it is being deleted it still shows how its last runs end.
     store.job_show_run(&job, &seen(0, "STOPPED", 7)).await.unwrap();
     let deleting = read(&store).await;

@@ -338,7 +338,11 @@ async fn pages_of_many_and_of_large_jobs_lose_nothing_and_stay_small() {
         for number in 0..jobs {
             let job = grown(number, environment_bytes, &runs);
             all.push((job.definition.name.to_string(), job.definition.enabled));
-            api.app.store.job_insert(&job, at(60)).await.unwrap();
+            api.app
+                .store
+                .job_insert(&job, at(60), &cronplane::store::Insertion::default())
+                .await
+                .unwrap();
         }
         for (query, every) in [("", true), ("enabled=true", false)] {
             for order in ["order=name", "order=-name"] {

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::client::{Api, JOBS, THE_JOB, errors};
-use crate::cloud::arn;
+use crate::cloud::{arn, wide_team};
 use crate::job::{BASE, JOB, definition};
 use crate::task;
 
@@ -202,7 +202,7 @@ async fn everything_that_is_wrong_is_told_at_once() {
         ("/cpu", "range"),
         ("/network/subnets/0", "format"),
         ("/network/vpc", "unknown_field"),
-        ("/task_role", "not_allowed"),
+        ("/task_role", "forbidden"),
         ("/schedule", "required"),
         ("/enabled", "type"),
         ("/log_retention_days", "range"),
@@ -217,7 +217,9 @@ async fn everything_that_is_wrong_is_told_at_once() {
     assert_eq!(found, wanted);
     assert_eq!(problem["title"], "Unprocessable Content");
     assert_eq!(problem["instance"], JOBS);
-    assert_eq!(api.cloud.take_calls(), []);
+    // But for the team nothing was looked at; that something was denied is told.
+    let calls: Vec<&str> = api.cloud.take_calls().iter().map(|call| call.operation).collect();
+    assert_eq!(calls, ["dynamodb:GetItem", "dynamodb:TransactWriteItems"]);
 }
 
 #[tokio::test]
@@ -254,8 +256,10 @@ async fn jobs_are_listed_by_name_and_team_page_by_page() {
         // The last page says so: no empty one comes behind it.
         assert_eq!(pages, names.len().div_ceil(limit), "{limit}");
     }
-    let empty = api.get("/v1/teams/nobody/jobs").await.of_status(200);
+    api.cloud.put_team(&wide_team("empty"));
+    let empty = api.get("/v1/teams/empty/jobs").await.of_status(200);
     assert_eq!(empty, json!({"items": [], "next": null}));
+    api.get("/v1/teams/nobody/jobs").await.problem(404, "not_found");
 }
 
 #[tokio::test]

@@ -10,4 +10,4 @@ mod requests;
 mod runs;
 mod update;
 
-pub(crate) use client::Api;
+pub(crate) use client::{Answer, Api, TOKEN, bearer, doors, errors, secret, token};

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use axum::body::Body;
 use axum::http::{Request, header};
+use cronplane::http::Doors;
 use serde_json::{Value, json};
 
 use lambda_http::RequestExt as _;
@@ -25,8 +26,19 @@ async fn a_body_that_is_no_definition_is_refused() {
         let answer = api.post_text(JOBS, "application/json", text.to_owned()).await;
         answer.problem(400, "bad_request");
     }
-    let deep = "[".repeat(100_000);
-    api.post_text(JOBS, "application/json", deep).await.problem(400, "bad_request");
+    let nested = |depth: usize| {
+        let image = "[".repeat(depth - 1) + &"]".repeat(depth - 1);
+        definition().to_string().replacen("\"busybox:1\"", &image, 1)
+    };
+    let deepest = api.post_text(JOBS, "application/json", nested(32)).await;
+    let problem = deepest.problem(422, "invalid");
+    assert_eq!(errors(&problem), [("/image".to_owned(), "type".to_owned())]);
+    for deep in [nested(33), "[".repeat(100_000)] {
+        let answer = api.post_text(JOBS, "application/json", deep).await;
+        let problem = answer.problem(400, "bad_request");
+        let detail = problem["detail"].as_str().unwrap();
+        assert!(detail.contains("nested deeper than 32 levels"), "{detail}");
+    }
     for kind in ["text/plain", "application/x-www-form-urlencoded", "", "json"] {
         let answer = api.post_text(JOBS, kind, definition().to_string()).await;
         answer.problem(415, "unsupported_media_type");
@@ -221,7 +233,7 @@ async fn what_does_not_exist_is_not_found() {
         ("GET", "/".to_owned()),
         ("GET", "/nothing".to_owned()),
         ("GET", "/v1/nothing".to_owned()),
-        ("GET", "/v1/teams".to_owned()),
+        ("GET", "/v1/teams/".to_owned()),
         ("GET", format!("{JOBS}/")),
         ("GET", format!("{THE_JOB}/nothing")),
         ("GET", format!("{JOBS}/other")),
@@ -318,11 +330,8 @@ async fn nobody_gets_in_without_the_token() {
 async fn a_deployment_without_a_token_lets_nobody_in() {
     let cloud = Cloud::default();
     for hash in ["", "00", &"zz".repeat(32)] {
-        let api = Api {
-            router: cronplane::http::router(cloud.app(), hash),
-            cloud: cloud.clone(),
-            app: cloud.app(),
-        };
+        let doors = Doors { admin_token_sha256: hash.to_owned(), ..Doors::default() };
+        let api = Api::over(cloud.clone(), cloud.app(), doors);
         api.get(JOBS).await.problem(401, "unauthorized");
         let empty = authorized("GET", JOBS).header(header::AUTHORIZATION, "Bearer ");
         api.send(empty.body(Body::empty()).unwrap()).await.problem(401, "unauthorized");

@@ -1,6 +1,5 @@
 //! Tokens and providers that must let nobody in, each for its reason.
 
-use aws_lc_rs::signature::KeyPair as _;
 use jsonwebtoken::crypto::sign;
 
 use super::*;
@@ -48,34 +47,11 @@ async fn a_token_without_a_signature() {
 async fn an_hmac_with_the_public_key() {
     for algorithm in [Algorithm::RS256, Algorithm::ES256, Algorithm::EdDSA] {
         let (idp, oidc, key) = provider(algorithm).await;
-        let jwk = key.jwk();
-        let mut secrets = vec![jwk.to_string().into_bytes()];
-        for name in ["n", "x"] {
-            if let Some(text) = jwk[name].as_str() {
-                secrets.push(text.as_bytes().to_vec());
-                secrets.push(URL_SAFE_NO_PAD.decode(text).unwrap());
-            }
-        }
-        if algorithm == Algorithm::RS256 {
-            let pair = RsaKeyPair::from_der(key.signing.as_bytes()).unwrap();
-            let der = pair.public_key().as_der().unwrap().as_ref().to_vec();
-            let base64 = base64::engine::general_purpose::STANDARD.encode(&der);
-            let lines: Vec<&str> =
-                base64.as_bytes().chunks(64).map(|line| str::from_utf8(line).unwrap()).collect();
-            let pem = lines.join("\n");
-            secrets.push(
-                format!("-----BEGIN PUBLIC KEY-----\n{pem}\n-----END PUBLIC KEY-----\n").into(),
-            );
-            secrets.push(der);
-        }
+        let secrets = public_forms(&key);
         for hmac in [Algorithm::HS256, Algorithm::HS384, Algorithm::HS512] {
-            let header = json!({"alg": format!("{hmac:?}"), "kid": "a"});
-            let message = message(&header, &idp.claims());
             for secret in &secrets {
-                let secret = EncodingKey::from_secret(secret);
-                let signature = sign(message.as_bytes(), &secret, hmac).unwrap();
-                let token = format!("{message}.{signature}");
-                assert_eq!(is_refused(oidc.verify(&token, at(0)).await), KIND, "{header}");
+                let token = hmac_token("a", &idp.claims(), secret, hmac);
+                assert_eq!(is_refused(oidc.verify(&token, at(0)).await), KIND, "{hmac:?}");
             }
         }
         assert_eq!(idp.fetches(), 1, "refused before any key is looked at");
@@ -87,10 +63,7 @@ async fn an_hmac_with_the_public_key() {
 async fn an_hmac_with_a_secret_among_the_keys() {
     let idp = Idp::start(&[]).await;
     idp.publishes(vec![json!({"kty": "oct", "kid": "a", "k": "c2VjcmV0"})]);
-    let message = message(&json!({"alg": "HS256", "kid": "a"}), &idp.claims());
-    let signature =
-        sign(message.as_bytes(), &EncodingKey::from_secret(b"secret"), Algorithm::HS256).unwrap();
-    let token = format!("{message}.{signature}");
+    let token = hmac_token("a", &idp.claims(), b"secret", Algorithm::HS256);
     assert_eq!(is_refused(idp.verifier().verify(&token, at(0)).await), KIND);
 }
 

@@ -12,7 +12,7 @@ use aws_lc_rs::encoding::{AsDer as _, Pkcs8V1Der};
 use aws_lc_rs::rsa::{KeyPair as RsaKeyPair, KeySize};
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair,
-    EcdsaSigningAlgorithm, Ed25519KeyPair,
+    EcdsaSigningAlgorithm, Ed25519KeyPair, KeyPair as _,
 };
 use axum::Router;
 use axum::body::Body;
@@ -38,14 +38,14 @@ const SUBJECT: &str = "5f3a0c1e";
 
 /// A key pair of the provider, or of somebody else.
 #[derive(Clone)]
-struct Key {
+pub(crate) struct Key {
     kid: &'static str,
     algorithm: Algorithm,
     signing: EncodingKey,
 }
 
 impl Key {
-    fn new(kid: &'static str, algorithm: Algorithm) -> Key {
+    pub(crate) fn new(kid: &'static str, algorithm: Algorithm) -> Key {
         let signing = match algorithm {
             Algorithm::ES256 => ec(&ECDSA_P256_SHA256_FIXED_SIGNING),
             Algorithm::ES384 => ec(&ECDSA_P384_SHA384_FIXED_SIGNING),
@@ -60,7 +60,7 @@ impl Key {
     }
 
     /// What the provider publishes of it.
-    fn jwk(&self) -> Value {
+    pub(crate) fn jwk(&self) -> Value {
         let mut jwk =
             serde_json::to_value(Jwk::from_encoding_key(&self.signing, self.algorithm).unwrap())
                 .unwrap();
@@ -73,22 +73,53 @@ impl Key {
         format!("{:?}", self.algorithm)
     }
 
-    fn header(&self) -> Value {
+    pub(crate) fn header(&self) -> Value {
         json!({"alg": self.alg(), "kid": self.kid, "typ": "JWT"})
     }
 
     /// A token with these claims.
-    fn token(&self, claims: &Value) -> String {
+    pub(crate) fn token(&self, claims: &Value) -> String {
         self.token_with(&self.header(), claims)
     }
 
     /// A token with this header, whatever it says, signed with this key.
-    fn token_with(&self, header: &Value, claims: &Value) -> String {
+    pub(crate) fn token_with(&self, header: &Value, claims: &Value) -> String {
         let message = message(header, claims);
         let signature =
             jsonwebtoken::crypto::sign(message.as_bytes(), &self.signing, self.algorithm);
         format!("{message}.{}", signature.unwrap())
     }
+}
+
+/// Everything that everybody can read of a key, in every form in which somebody may take it for a secret.
+pub(crate) fn public_forms(key: &Key) -> Vec<Vec<u8>> {
+    let jwk = key.jwk();
+    let mut forms = vec![jwk.to_string().into_bytes()];
+    for name in ["n", "x"] {
+        if let Some(text) = jwk[name].as_str() {
+            forms.push(text.as_bytes().to_vec());
+            forms.push(URL_SAFE_NO_PAD.decode(text).unwrap());
+        }
+    }
+    if key.algorithm == Algorithm::RS256 {
+        let pair = RsaKeyPair::from_der(key.signing.as_bytes()).unwrap();
+        let der = pair.public_key().as_der().unwrap().as_ref().to_vec();
+        let base64 = base64::engine::general_purpose::STANDARD.encode(&der);
+        let lines: Vec<&str> =
+            base64.as_bytes().chunks(64).map(|line| str::from_utf8(line).unwrap()).collect();
+        let pem = lines.join("\n");
+        forms.push(format!("-----BEGIN PUBLIC KEY-----\n{pem}\n-----END PUBLIC KEY-----\n").into());
+        forms.push(der);
+    }
+    forms
+}
+
+/// A token whose header says `hmac`, signed with a secret.
+pub(crate) fn hmac_token(kid: &str, claims: &Value, secret: &[u8], hmac: Algorithm) -> String {
+    let message = message(&json!({"alg": format!("{hmac:?}"), "kid": kid}), claims);
+    let secret = EncodingKey::from_secret(secret);
+    let signature = jsonwebtoken::crypto::sign(message.as_bytes(), &secret, hmac).unwrap();
+    format!("{message}.{signature}")
 }
 
 fn ec(algorithm: &'static EcdsaSigningAlgorithm) -> EncodingKey {
@@ -104,7 +135,7 @@ fn rsa(size: KeySize) -> EncodingKey {
     EncodingKey::from_rsa_der(&pkcs8.as_ref()[26..])
 }
 
-fn message(header: &Value, claims: &Value) -> String {
+pub(crate) fn message(header: &Value, claims: &Value) -> String {
     let [header, claims] =
         [header, claims].map(|part| URL_SAFE_NO_PAD.encode(part.to_string().as_bytes()));
     format!("{header}.{claims}")
@@ -114,7 +145,7 @@ fn message(header: &Value, claims: &Value) -> String {
 
 /// How the provider is.
 #[derive(Clone, Debug, Default, PartialEq)]
-enum Mood {
+pub(crate) enum Mood {
     #[default]
     Well,
     /// Answers after some time.
@@ -144,7 +175,7 @@ struct Behaviour {
 
 /// A provider; it ends with the test.
 #[derive(Clone)]
-struct Idp {
+pub(crate) struct Idp {
     issuer: String,
     behaviour: Arc<Mutex<Behaviour>>,
 }
@@ -152,7 +183,7 @@ struct Idp {
 const DISCOVERY: &str = "/.well-known/openid-configuration";
 
 impl Idp {
-    async fn start(keys: &[&Key]) -> Idp {
+    pub(crate) async fn start(keys: &[&Key]) -> Idp {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let issuer = format!("http://{}", listener.local_addr().unwrap());
         let idp = Idp { issuer, behaviour: Arc::default() };
@@ -173,7 +204,7 @@ impl Idp {
         self.behaviour.lock().unwrap().keys = keys;
     }
 
-    fn is(&self, mood: Mood) {
+    pub(crate) fn is(&self, mood: Mood) {
         self.behaviour.lock().unwrap().mood = mood;
     }
 
@@ -195,7 +226,7 @@ impl Idp {
     }
 
     /// A verifier that has seen nothing yet.
-    fn verifier(&self) -> Oidc {
+    pub(crate) fn verifier(&self) -> Oidc {
         Oidc::new(self.config(), https_connector(), None)
     }
 
@@ -218,7 +249,7 @@ impl Idp {
     }
 
     /// Valid claims but for these, where null takes one away.
-    fn claims_with(&self, changes: Value) -> Value {
+    pub(crate) fn claims_with(&self, changes: Value) -> Value {
         let mut claims = self.claims();
         json_patch::merge(&mut claims, &changes);
         claims

@@ -16,6 +16,8 @@ use crate::job::{
 
 /// A day, in seconds.
 const DAY: i64 = 86_400;
+/// The call of a create with a key that writes the job: those before read the key and the team.
+const CREATE_WRITES: usize = 2;
 
 /// What a client is answered.
 #[derive(Debug)]
@@ -142,7 +144,7 @@ async fn what_its_function_died_at_is_finished_by_the_next_one() {
     let cloud = Cloud::default();
     let app = cloud.app();
     // It dies when the job is stored: nothing of it is made yet.
-    cloud.trouble(1, Trouble::LostAfter);
+    cloud.trouble(CREATE_WRITES, Trouble::LostAfter);
     assert!(create(&app, "a", definition(), moment(0)).await.is_err());
     assert_eq!(stored(&app).await.unwrap().phase, Phase::Provisioning);
     for seconds in [0, 20, 34] {
@@ -182,7 +184,7 @@ async fn what_its_function_died_at_is_finished_by_the_next_one() {
 async fn what_was_deleted_since_is_told_so() {
     let cloud = Cloud::default();
     let app = cloud.app();
-    cloud.trouble(1, Trouble::LostAfter);
+    cloud.trouble(CREATE_WRITES, Trouble::LostAfter);
     assert!(create(&app, "a", definition(), moment(0)).await.is_err());
     delete(&app, moment(10)).await.unwrap();
     let gone = create(&app, "a", definition(), moment(40)).await;
@@ -307,14 +309,20 @@ async fn a_run_is_started_by_whoever_takes_its_key_over() {
     assert_eq!(tasks(&cloud).len(), 1);
 }
 
-/// Without a key a create is one write of the job, as it was.
+/// Without a key a create writes the job and that its team has one more, and nothing else.
 #[tokio::test]
 async fn without_a_key_nothing_is_kept() {
     let (cloud, app) = with_job().await;
+    let written: Vec<String> = {
+        let state = cloud.state();
+        let writes = state.table.requests.iter().filter(|request| request.operation != "GetItem");
+        let transaction = writes.take_while(|request| request.operation == "TransactWriteItems");
+        let keys = transaction.map(|request| request.key.as_ref().unwrap());
+        keys.map(|key| format!("{}/{}", key["pk"].as_s().unwrap(), key["sk"].as_s().unwrap()))
+            .collect()
+    };
+    assert_eq!(written, ["TEAM#platform/JOB#nightly-report", "TEAMS/platform"]);
     run_now(&app, moment(10)).await.unwrap();
     run_now(&app, moment(10)).await.unwrap();
     assert_eq!((tasks(&cloud).len(), records(&cloud)), (2, 0));
-    let state = cloud.state();
-    let put = state.table.requests.iter().find(|request| request.condition.is_some()).unwrap();
-    assert_eq!(put.operation, "PutItem");
 }

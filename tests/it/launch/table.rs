@@ -2,7 +2,7 @@
 
 use cronplane::domain::ids::{JobName, RunId};
 use cronplane::domain::run::{Run, RunStatus, StopRequest};
-use cronplane::store::{KeyRecord, Keyed, Made, Requested, Told};
+use cronplane::store::{KeyRecord, Keyed, Made, Requested, RunWith, Told};
 
 use super::run_now;
 use crate::cloud::Cloud;
@@ -39,8 +39,8 @@ async fn a_run_is_written_only_for_the_job_that_stays() {
     let other = |unique| Run { id: RunId::of_request(at(20), unique), ..run.clone() };
     let request = async |run: &Run, id: &str, record: Option<&KeyRecord>| {
         let keyed = keyed();
-        let record = record.map(|record| (&keyed, record));
-        app.store.run_request(&key(), run, id, at(1000), at(80), record).await.unwrap()
+        let with = RunWith { keyed: record.map(|record| (&keyed, record)), ..RunWith::default() };
+        app.store.run_request(&key(), run, id, at(1000), at(80), &with).await.unwrap()
     };
     assert_eq!(request(&other("0a"), "another job", None).await, Requested::JobGone);
     assert_eq!(request(&other("0a"), &job_id, Some(&record(50))).await, Requested::Written);
@@ -62,8 +62,8 @@ async fn of_two_who_take_a_key_over_one_has_it_and_the_first_answer_stays() {
     let job_id = stored(&app).await.unwrap().id;
     let other = Run { id: RunId::of_request(at(20), "0a"), ..run };
     let (keyed, known) = (keyed(), record(50));
-    let (job, keyed_with) = (key(), Some((&keyed, &known)));
-    let made = store.run_request(&job, &other, &job_id, at(1000), at(80), keyed_with).await;
+    let with = RunWith { keyed: Some((&keyed, &known)), ..RunWith::default() };
+    let made = store.run_request(&key(), &other, &job_id, at(1000), at(80), &with).await;
     assert_eq!(made.unwrap(), Requested::Written);
     assert!(store.key_take_over(&keyed, &known, at(90)).await.unwrap());
     assert!(!store.key_take_over(&keyed, &known, at(91)).await.unwrap());
@@ -97,17 +97,17 @@ async fn a_launch_is_taken_by_one_and_written_over_by_nobody_else() {
 
     let stop = |reason: &str, at| StopRequest { reason: reason.to_owned(), at };
     for reason in ["first", "second"] {
-        let marked =
-            store.run_request_stop(&key(), &run.id, &stop(reason, at(170)), at(170)).await.unwrap();
-        assert_eq!(marked.unwrap().stop_requested, Some(stop("first", at(170))));
+        let stop_now = stop(reason, at(170));
+        let marked = store.run_request_stop(&key(), &run.id, &stop_now, at(170), None).await;
+        assert_eq!(marked.unwrap().unwrap().stop_requested, Some(stop("first", at(170))));
     }
     let ended = store.run_end(&key(), &run.id, RunStatus::Stopped, "first", at(180)).await.unwrap();
     assert_eq!(ended.unwrap().status, RunStatus::Stopped);
     let again = store.run_end(&key(), &run.id, RunStatus::Unknown, "again", at(190)).await.unwrap();
     assert_eq!(again, None);
-    let marked =
-        store.run_request_stop(&key(), &run.id, &stop("late", at(190)), at(190)).await.unwrap();
-    assert_eq!(marked, None);
+    let late = stop("late", at(190));
+    let marked = store.run_request_stop(&key(), &run.id, &late, at(190), None).await;
+    assert_eq!(marked.unwrap(), None);
     assert_eq!(store.run_claim(&key(), &first, at(200)).await.unwrap(), None);
 }
 
@@ -117,7 +117,7 @@ async fn what_a_task_tells_keeps_what_was_asked_for() {
     let (cloud, app, run) = waiting().await;
     let store = &app.store;
     let stop = StopRequest { reason: "enough".to_owned(), at: at(20) };
-    store.run_request_stop(&key(), &run.id, &stop, at(20)).await.unwrap();
+    store.run_request_stop(&key(), &run.id, &stop, at(20), None).await.unwrap();
     let told = Run {
         created_at: at(30),
         task_arn: Some("arn:aws:ecs:us-west-2:111122223333:task/c/0a".to_owned()),

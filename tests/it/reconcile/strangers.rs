@@ -1,65 +1,81 @@
 //! What has a name of ours and is not ours is left alone.
 
+use aws_sdk_ecs::types::Tag;
 use cronplane::domain::job::{Deletion, Phase, ResourceKind, ResourceState};
 use serde_json::json;
 
 use super::{all_names, names, our_tags};
-use crate::cloud::{Cloud, Cluster, LogGroup, Role, Rule, State, Topic};
+use crate::cloud::{Cloud, Cluster, LogGroup, Role, Rule, State, Tags, Topic};
 use crate::job::{
     BASE, ROLE_BASE, create, definition, key, moment, stored, sweep_for_an_hour, team,
 };
 use crate::task;
 
-/// Puts a stranger's resource where the job's resource of `kind` would be.
-fn occupy(state: &mut State, kind: ResourceKind) -> String {
+/// Puts a stranger's resource with these tags where the job's resource of `kind` would be.
+fn occupy(state: &mut State, kind: ResourceKind, tags: Tags) -> String {
     match kind {
         ResourceKind::Cluster => {
-            let cluster = Cluster::default();
+            let cluster = Cluster { tags, ..Cluster::default() };
             state.ecs.clusters.insert(BASE.to_owned(), cluster);
             format!("cluster {BASE}")
         }
         ResourceKind::LogGroup => {
             let name = "/cronplane/cronplane/platform/nightly-report";
-            let group = LogGroup::default();
+            let group = LogGroup { tags, ..LogGroup::default() };
             state.logs.groups.insert(name.to_owned(), group);
             format!("log group {name}")
         }
         ResourceKind::ExecutionRole | ResourceKind::EventsRole => {
             let last = if kind == ResourceKind::EventsRole { "events" } else { "execution" };
             let name = format!("{ROLE_BASE}_{last}");
-            state.iam.roles.insert(name.clone(), Role::default());
+            state.iam.roles.insert(name.clone(), Role { tags, ..Role::default() });
             format!("role {name}")
         }
         ResourceKind::Topic => {
             let name = format!("{BASE}_failure");
-            // Another job's is as much a stranger's.
-            let mut tags = our_tags();
-            tags.insert("cronplane:job".to_owned(), "other".to_owned());
             let topic = Topic { tags, ..Topic::default() };
             state.sns.topics.insert(name.clone(), topic);
             format!("topic {name}")
         }
         ResourceKind::TaskDefinition => {
-            let input = task::registration(BASE);
+            let mut input = task::registration(BASE);
+            let tag = |(key, value)| Tag::builder().key(key).value(value).build();
+            input.tags = Some(tags.into_iter().map(tag).collect());
             state.ecs.register(&input);
             format!("task definition {BASE}:1")
         }
         ResourceKind::ScheduleRule | ResourceKind::FailureRule => {
             let last = if kind == ResourceKind::FailureRule { "_failure" } else { "" };
             let name = format!("{BASE}{last}");
-            let rule = Rule { enabled: true, ..Rule::default() };
+            let rule = Rule { enabled: true, tags, ..Rule::default() };
             state.events.rules.insert(name.clone(), rule);
             format!("rule {name}")
         }
     }
 }
 
+/// Nobody's tags, and ours but for one: of another job, another team, another stack or another tool.
+fn tags_of_strangers() -> Vec<Tags> {
+    let mut all = vec![Tags::new()];
+    for name in our_tags().keys() {
+        let mut tags = our_tags();
+        tags.insert(name.clone(), "other".to_owned());
+        all.push(tags.clone());
+        tags.remove(name);
+        all.push(tags);
+    }
+    all
+}
+
 #[tokio::test]
 async fn what_is_not_ours_is_neither_taken_over_nor_deleted() {
-    for kind in ResourceKind::ALL {
+    for (kind, tags) in ResourceKind::ALL
+        .into_iter()
+        .flat_map(|kind| tags_of_strangers().into_iter().map(move |tags| (kind, tags)))
+    {
         let cloud = Cloud::default();
         let app = cloud.app();
-        let name = occupy(&mut cloud.state(), kind);
+        let name = occupy(&mut cloud.state(), kind, tags);
         let before = cloud.resources();
 
         let job = create(&app, moment(0)).await.unwrap().job;
@@ -92,8 +108,8 @@ async fn what_is_not_ours_is_neither_taken_over_nor_deleted() {
 async fn a_deletion_stops_no_tasks_of_a_stranger() {
     let cloud = Cloud::default();
     let app = cloud.app();
-    occupy(&mut cloud.state(), ResourceKind::TaskDefinition);
-    occupy(&mut cloud.state(), ResourceKind::Cluster);
+    occupy(&mut cloud.state(), ResourceKind::TaskDefinition, Tags::new());
+    occupy(&mut cloud.state(), ResourceKind::Cluster, Tags::new());
     cloud.state().ecs.tasks.push(task::running(BASE, "0a"));
     create(&app, moment(0)).await.unwrap();
     let deletion = Deletion { delete_logs: true, stop_tasks: true };
@@ -107,7 +123,7 @@ async fn a_deletion_stops_no_tasks_of_a_stranger() {
 async fn a_pause_stops_no_schedule_of_a_stranger() {
     let cloud = Cloud::default();
     let app = cloud.app();
-    let name = occupy(&mut cloud.state(), ResourceKind::ScheduleRule);
+    let name = occupy(&mut cloud.state(), ResourceKind::ScheduleRule, Tags::new());
     let before = cloud.resources();
     let mut wanted = definition();
     wanted["enabled"] = json!(false);
@@ -120,7 +136,7 @@ async fn a_pause_stops_no_schedule_of_a_stranger() {
 async fn what_a_person_mended_is_made_without_being_asked() {
     let cloud = Cloud::default();
     let app = cloud.app();
-    occupy(&mut cloud.state(), ResourceKind::Topic);
+    occupy(&mut cloud.state(), ResourceKind::Topic, Tags::new());
     create(&app, moment(0)).await.unwrap();
     cloud.state().sns.topics.clear();
     sweep_for_an_hour(&app, 0).await;

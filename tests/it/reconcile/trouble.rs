@@ -7,7 +7,7 @@ use cronplane::error::Error;
 
 use super::{ROLE_DELAY, all_names, names};
 use crate::cloud::{Call, Cloud, Standing, TargetRefusal, Trouble};
-use crate::job::{BASE, create, delete, moment, short_moment, stored, sweep_for_an_hour};
+use crate::job::{BASE, TEAM, create, delete, moment, short_moment, stored, sweep_for_an_hour};
 
 /// A role that was made a moment ago is refused for a while.
 #[tokio::test]
@@ -86,10 +86,11 @@ async fn a_refusal_that_a_person_has_to_mend_is_tried_less_and_less_often() {
     assert_eq!(pauses.last(), Some(&60));
 }
 
-/// The job and its resources, without what is different each time.
-fn outcome(cloud: &Cloud, job: Option<Job>) -> (Option<Job>, BTreeMap<String, Standing>) {
+/// The job, how many jobs its team has, and the job's resources, without what is different each time.
+fn outcome(cloud: &Cloud, job: Option<Job>) -> (Option<Job>, String, BTreeMap<String, Standing>) {
     let job = job.map(|job| Job { id: String::new(), ..job });
-    (job, cloud.resources())
+    let jobs = cloud.state().table.item("TEAMS", TEAM).unwrap()["jobs"].as_n().unwrap().clone();
+    (job, jobs, cloud.resources())
 }
 
 /// What hinders a job is told in it, unless it is the table that could not be written.
@@ -119,6 +120,7 @@ async fn whatever_becomes_of_a_call_of_a_create_it_ends_the_same() {
     create(&app, moment(0)).await.unwrap();
     let calls = clean.take_calls();
     let wanted = outcome(&clean, stored(&app).await);
+    assert_eq!(wanted.1, "1");
     assert!(calls.len() > 20, "{calls:?}");
 
     for trouble in Trouble::ALL {
@@ -131,7 +133,9 @@ async fn whatever_becomes_of_a_call_of_a_create_it_ends_the_same() {
             let job = stored(&app).await;
             assert_told(job.as_ref(), call, trouble);
             if job.is_none() {
-                assert_eq!(call.operation, "dynamodb:PutItem");
+                // The team is read, and the job written.
+                let writes = ["dynamodb:GetItem", "dynamodb:TransactWriteItems"];
+                assert_eq!(Some(&call.operation), writes.get(number));
                 assert!(answer.is_err());
                 assert_eq!(names(&cloud), BTreeSet::new());
                 create(&app, moment(0)).await.unwrap();
@@ -154,6 +158,7 @@ async fn whatever_becomes_of_a_call_of_a_deletion_it_ends_the_same() {
     delete(&app, moment(10)).await.unwrap();
     let calls = clean.take_calls();
     let wanted = outcome(&clean, None);
+    assert_eq!(wanted.1, "0");
     assert!(calls.len() > 15, "{calls:?}");
 
     for trouble in Trouble::ALL {

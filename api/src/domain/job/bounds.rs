@@ -6,7 +6,7 @@ use super::definition::{Image, MANAGED_BY_TAG, MANAGED_TAG_PREFIX};
 use crate::domain::deployment::Deployment;
 use crate::domain::fields::Fields;
 use crate::domain::task::SCHEDULED_TIME;
-use crate::domain::violation::ViolationCode::{Duplicate, Format, NotAllowed, Range};
+use crate::domain::violation::ViolationCode::{Duplicate, Forbidden, Format, NotAllowed, Range};
 use crate::domain::violation::pointer_token;
 
 /// CloudWatch Logs API Reference, PutRetentionPolicy, `retentionInDays`.
@@ -34,8 +34,13 @@ pub(super) const SUBNETS_MAX: usize = 16;
 pub(super) const SECURITY_GROUPS_MAX: usize = 5;
 /// Each one is a call when the job is made: this many fit well into one request.
 pub(super) const SUBSCRIBERS_MAX: usize = 20;
+/// Arguments of a command, variables and secrets of an environment, labels: so many are plenty. AWS names no
+/// number, and a task definition has 64 KB.
+pub(super) const ENTRIES_MAX: usize = 1000;
+/// Ports, mount points and kernel parameters of a container, likewise.
+pub(super) const SETTINGS_MAX: usize = 100;
 /// GiB. Amazon ECS API Reference, EphemeralStorage, `sizeInGiB`; 20 are there anyway.
-pub(super) const EPHEMERAL_STORAGE_GIB: (u32, u32) = (21, 200);
+pub(in crate::domain) const EPHEMERAL_STORAGE_GIB: (u32, u32) = (21, 200);
 
 /// The value, or a violation at `key` with what the error says.
 pub(super) fn checked<T>(
@@ -52,7 +57,34 @@ pub(super) fn checked<T>(
     }
 }
 
-pub(super) fn check_text(fields: &mut Fields<'_>, key: &str, text: &str, min: usize, max: usize) {
+/// A list or a map, whose entries are `what`, has at most `max` of them.
+pub(in crate::domain) fn check_count(
+    fields: &mut Fields<'_>,
+    key: &str,
+    count: usize,
+    max: usize,
+    what: &str,
+) {
+    if count > max {
+        fields.violation_at(key, Range, format!("at most {max} {what}, not {count}"));
+    }
+}
+
+/// The arguments of a command.
+pub(super) fn check_arguments(fields: &mut Fields<'_>, key: &str, arguments: &[String]) {
+    check_count(fields, key, arguments.len(), ENTRIES_MAX, "arguments");
+    for (index, text) in arguments.iter().enumerate() {
+        check_printable(fields, &format!("{key}/{index}"), text);
+    }
+}
+
+pub(in crate::domain) fn check_text(
+    fields: &mut Fields<'_>,
+    key: &str,
+    text: &str,
+    min: usize,
+    max: usize,
+) {
     let length = text.chars().count();
     if !(min..=max).contains(&length) {
         fields.violation_at(
@@ -84,9 +116,26 @@ pub(super) fn check_form(
     }
 }
 
-pub(super) fn is_cluster_name(text: &str) -> bool {
+fn is_cluster_name(text: &str) -> bool {
     text.bytes().all(|one| one.is_ascii_alphanumeric() || matches!(one, b'-' | b'_'))
 }
+
+/// The name of an existing cluster.
+pub(in crate::domain) fn check_cluster(fields: &mut Fields<'_>, key: &str, cluster: &str) {
+    check_form(
+        fields,
+        key,
+        cluster,
+        255,
+        is_cluster_name,
+        "letters, digits, hyphens and underscores: the name of a cluster, not its ARN",
+    );
+}
+
+/// What is wrong with the name of a cluster that Cronplane made: it is another team's, or goes when its
+/// job goes.
+pub(in crate::domain) const OWN_CLUSTER: &str =
+    "is one that Cronplane makes for a single job: name a cluster of your own";
 
 pub(super) fn check_image(fields: &mut Fields<'_>, image: &Image) {
     match image {
@@ -116,6 +165,7 @@ pub(super) fn check_image(fields: &mut Fields<'_>, image: &Image) {
 }
 
 pub(super) fn check_environment(fields: &mut Fields<'_>, environment: &BTreeMap<String, String>) {
+    check_count(fields, "environment", environment.len(), ENTRIES_MAX, "variables");
     for (name, value) in environment {
         let key = format!("environment/{}", pointer_token(name));
         check_main_variable(fields, &key, name);
@@ -161,7 +211,7 @@ pub(super) fn check_role(fields: &mut Fields<'_>, key: &str, role: &str, deploym
     } else if !deployment.may_pass(role) {
         fields.violation_at(
             key,
-            NotAllowed,
+            Forbidden,
             "this deployment may not pass that role: its administrator has to add it to the \
              stack's parameter PassableRoles",
         );
@@ -182,13 +232,16 @@ fn is_of_tags(one: char) -> bool {
     one.is_alphanumeric() || " +-=._:/@".contains(one)
 }
 
-pub(super) fn check_tags(fields: &mut Fields<'_>, tags: &BTreeMap<String, String>) {
-    if tags.len() > TAGS_MAX {
-        fields.violation_at("tags", Range, format!("at most {TAGS_MAX} tags, not {}", tags.len()));
-    }
+/// The tags that stand at `at`.
+pub(in crate::domain) fn check_tags(
+    fields: &mut Fields<'_>,
+    at: &str,
+    tags: &BTreeMap<String, String>,
+) {
+    check_count(fields, at, tags.len(), TAGS_MAX, "tags");
     let mut seen = BTreeSet::new();
     for (tag, value) in tags {
-        let key = format!("tags/{}", pointer_token(tag));
+        let key = format!("{at}/{}", pointer_token(tag));
         let lower = tag.to_lowercase();
         if lower.starts_with("aws:")
             || lower.starts_with(MANAGED_TAG_PREFIX)

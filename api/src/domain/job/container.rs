@@ -12,9 +12,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 pub(super) use check::Containers;
-pub(super) use read::{
-    HealthCheckKeys, check_path, read_health_check, read_in, read_main, read_sidecar,
-};
+pub(in crate::domain) use read::read_in;
+pub(super) use read::{HealthCheckKeys, check_path, read_health_check, read_main, read_sidecar};
 
 /// Amazon ECS endpoints and quotas: ten containers in a task definition, of which one is the job's.
 pub(super) const SIDECARS_MAX: usize = 9;

@@ -1,7 +1,7 @@
 //! The definition of a job. How it is read from a request stands in [`super::read`], what its fields
 //! may hold in [`super::bounds`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -13,11 +13,11 @@ use super::secrets::secret_resources;
 use super::volumes::Volume;
 use crate::domain::deployment::{Deployment, Network};
 use crate::domain::fargate_size::FargateSize;
-use crate::domain::fields::{Fields, read_object};
+use crate::domain::fields::{Fields, VIOLATIONS_MAX, read_object};
 use crate::domain::ids::JobName;
 use crate::domain::schedule::Schedule;
 use crate::domain::violation::Violation;
-use crate::domain::violation::ViolationCode::Range;
+use crate::domain::violation::ViolationCode::{Forbidden, Range};
 
 /// The tag that says who made a resource; its value is `cronplane`.
 pub const MANAGED_BY_TAG: &str = "managed-by";
@@ -222,41 +222,58 @@ impl JobDefinition {
     ///
     /// Errors: everything that is wrong with it, each with its JSON pointer.
     pub fn read(value: Value, deployment: &Deployment) -> Result<JobDefinition, Vec<Violation>> {
+        JobDefinition::read_with(value, deployment, |_| Vec::new())
+    }
+
+    /// As [`JobDefinition::read`], with what `check` finds besides. It looks at what could be read: what
+    /// it finds where something else is wrong already is not told.
+    pub fn read_with(
+        value: Value,
+        deployment: &Deployment,
+        check: impl FnOnce(&JobDefinition) -> Vec<Violation>,
+    ) -> Result<JobDefinition, Vec<Violation>> {
         let mut violations = Vec::new();
         let definition = read_object(value, String::new(), &mut violations, |fields| {
             read_definition(fields, deployment)
         });
-        match definition {
-            Some(definition) if violations.is_empty() => {
-                // The task definition must fit into what ECS takes; which field is too much
-                // can't be said.
-                let size = definition.container_bytes();
-                if size > CONTAINER_BYTES_MAX {
-                    return Err(vec![Violation::new(
-                        "",
-                        Range,
-                        format!(
-                            "the containers take {size} bytes together; a task definition has \
-                             room for {CONTAINER_BYTES_MAX}"
-                        ),
-                    )]);
-                }
-                let policy = definition.policy_characters(deployment);
-                if definition.execution_role.is_none() && policy > POLICY_CHARACTERS_MAX {
-                    return Err(vec![Violation::new(
-                        "/secrets",
-                        Range,
-                        format!(
-                            "the policy that lets the job's role read all of them and pull the images \
-                             would have some {policy} characters; IAM takes {POLICY_CHARACTERS_MAX}: \
-                             keep several values in one secret, or name an `execution_role`"
-                        ),
-                    )]);
-                }
-                Ok(definition)
-            }
-            _ => Err(violations),
+        let Some(definition) = definition else {
+            return Err(violations);
+        };
+        if violations.is_empty() {
+            violations.extend(definition.too_much(deployment));
         }
+        let malformed: BTreeSet<String> = violations
+            .iter()
+            .filter(|one| one.code != Forbidden)
+            .map(|one| one.pointer.clone())
+            .collect();
+        let found = check(&definition).into_iter();
+        violations.extend(found.filter(|one| !malformed.contains(&one.pointer)));
+        violations.truncate(VIOLATIONS_MAX);
+        if violations.is_empty() { Ok(definition) } else { Err(violations) }
+    }
+
+    /// What is wrong with the size of the whole, which the bounds of its fields do not tell.
+    fn too_much(&self, deployment: &Deployment) -> Option<Violation> {
+        // The task definition must fit into what ECS takes; which field is too much can't be said.
+        let size = self.container_bytes();
+        if size > CONTAINER_BYTES_MAX {
+            let detail = format!(
+                "the containers take {size} bytes together; a task definition has room for \
+                 {CONTAINER_BYTES_MAX}"
+            );
+            return Some(Violation::new("", Range, detail));
+        }
+        let policy = self.policy_characters(deployment);
+        if self.execution_role.is_none() && policy > POLICY_CHARACTERS_MAX {
+            let detail = format!(
+                "the policy that lets the job's role read all of them and pull the images would have \
+                 some {policy} characters; IAM takes {POLICY_CHARACTERS_MAX}: keep several values in one \
+                 secret, or name an `execution_role`"
+            );
+            return Some(Violation::new("/secrets", Range, detail));
+        }
+        None
     }
 
     /// The definition with a JSON merge patch (RFC 7396) applied: what the patch sets to null goes
@@ -268,13 +285,29 @@ impl JobDefinition {
         patch: &Value,
         deployment: &Deployment,
     ) -> Result<JobDefinition, Vec<Violation>> {
+        self.patched_with(patch, deployment, |_| Vec::new())
+    }
+
+    /// As [`JobDefinition::patched`], with what `check` finds besides, as
+    /// [`JobDefinition::read_with`] has it.
+    pub fn patched_with(
+        &self,
+        patch: &Value,
+        deployment: &Deployment,
+        check: impl FnOnce(&JobDefinition) -> Vec<Violation>,
+    ) -> Result<JobDefinition, Vec<Violation>> {
         let mut value = self.to_request();
         json_patch::merge(&mut value, patch);
-        JobDefinition::read(value, deployment)
+        if patch.get("cluster").is_some() {
+            return JobDefinition::read_with(value, deployment, check);
+        }
+        // A cluster of its own, of which the patch says nothing, stays so.
+        let kept = Deployment { default_cluster: None, ..deployment.clone() };
+        JobDefinition::read_with(value, &kept, check)
     }
 
     /// The definition as a request would give it.
-    fn to_request(&self) -> Value {
+    pub fn to_request(&self) -> Value {
         json!({
             "name": self.name,
             "description": self.description,

@@ -23,6 +23,8 @@ pub struct JobFilter {
     pub last_outcome: Option<RunStatus>,
     /// The tags that a job must have, all of them, by their keys; `None` is any value.
     pub tags: BTreeMap<String, Option<String>>,
+    /// Whether they keep to their team's guardrails, which the table can't tell.
+    pub compliant: Option<bool>,
     /// What the names begin with: as the beginning of a name it has the form of one.
     pub name_prefix: Option<JobName>,
     pub order: JobOrder,
@@ -35,6 +37,7 @@ impl JobFilter {
             && self.enabled.is_none()
             && self.last_outcome.is_none()
             && self.tags.is_empty()
+            && self.compliant.is_none()
     }
 
     /// What the names of the wanted jobs begin with.

@@ -1,32 +1,29 @@
 //! Reads a definition from the JSON of a request: what may be left out, and what stands for it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde_json::Value;
 
 use super::bounds::{
-    DESCRIPTION_MAX, EPHEMERAL_STORAGE_GIB, IMAGE_MAX, RETENTION_DAYS, SECURITY_GROUPS_MAX,
-    SUBNETS_MAX, SUBSCRIBERS_MAX, check_environment, check_form, check_image, check_printable,
-    check_role, check_tags, check_text, checked, is_cluster_name, is_email, is_endpoint_arn,
-    is_https_url,
+    DESCRIPTION_MAX, EPHEMERAL_STORAGE_GIB, IMAGE_MAX, RETENTION_DAYS, check_arguments,
+    check_cluster, check_count, check_environment, check_image, check_role, check_tags, check_text,
+    checked,
 };
 use super::container::{
     Containers, HealthCheckKeys, SIDECARS_MAX, Sidecar, TIMEOUT_SECONDS, check_path,
     read_health_check, read_in, read_main, read_sidecar,
 };
-use super::definition::{
-    Architecture, Capacity, Image, JobDefinition, LATEST, Protocol, Subscriber,
-};
+use super::definition::{Architecture, Capacity, Image, JobDefinition, LATEST};
+use super::network::{GivenNetwork, given_network, read_network};
 use super::secrets::check_secrets;
+use super::subscribers::{GivenSubscribers, given_subscribers, read_subscribers};
 use super::volumes::{Volume, read_volumes};
-use crate::domain::deployment::{Deployment, Network};
+use crate::domain::deployment::Deployment;
 use crate::domain::fargate_size::FargateSize;
 use crate::domain::fields::Fields;
 use crate::domain::ids::JobName;
 use crate::domain::schedule::Schedule;
-use crate::domain::violation::ViolationCode::{
-    Duplicate, Format, NotAllowed, Range, Required, Type,
-};
+use crate::domain::violation::ViolationCode::{NotAllowed, Range, Required, Type};
 
 const DEFAULT_RETENTION_DAYS: u32 = 30;
 
@@ -42,7 +39,7 @@ struct Unchecked {
     secrets: Option<BTreeMap<String, String>>,
     cpu: Option<u32>,
     memory: Option<u32>,
-    network: Option<UncheckedNetwork>,
+    network: Option<GivenNetwork>,
     cluster: Option<String>,
     task_role: Option<String>,
     execution_role: Option<String>,
@@ -50,13 +47,7 @@ struct Unchecked {
     enabled: Option<bool>,
     log_retention_days: Option<u32>,
     tags: Option<BTreeMap<String, String>>,
-    subscribers: Option<Vec<(Option<String>, Option<String>)>>,
-}
-
-struct UncheckedNetwork {
-    subnets: Option<Vec<String>>,
-    security_groups: Option<Vec<String>>,
-    assign_public_ip: Option<bool>,
+    subscribers: Option<GivenSubscribers>,
 }
 
 fn read_unchecked(fields: &mut Fields<'_>) -> Unchecked {
@@ -72,11 +63,7 @@ fn read_unchecked(fields: &mut Fields<'_>) -> Unchecked {
         secrets: fields.string_map("secrets"),
         cpu: fields.integer("cpu"),
         memory: fields.integer("memory"),
-        network: fields.object("network", |network| UncheckedNetwork {
-            subnets: network.strings("subnets"),
-            security_groups: network.strings("security_groups"),
-            assign_public_ip: network.boolean("assign_public_ip"),
-        }),
+        network: given_network(fields),
         cluster: fields.string("cluster"),
         task_role: fields.string("task_role"),
         execution_role: fields.string("execution_role"),
@@ -87,15 +74,7 @@ fn read_unchecked(fields: &mut Fields<'_>) -> Unchecked {
         enabled: fields.boolean("enabled"),
         log_retention_days: fields.integer("log_retention_days"),
         tags: fields.string_map("tags"),
-        subscribers: fields
-            .object("notifications", |notifications| {
-                notifications.objects("subscribers", |one| {
-                    let protocol = one.string("protocol");
-                    let endpoint = one.string("endpoint");
-                    (one.required("protocol", protocol), one.required("endpoint", endpoint))
-                })
-            })
-            .flatten(),
+        subscribers: given_subscribers(fields),
     }
 }
 
@@ -144,9 +123,7 @@ pub(super) fn read_definition(
         }
     }
     for (key, list) in [("command", &given.command), ("entry_point", &given.entry_point)] {
-        for (index, text) in list.iter().flatten().enumerate() {
-            check_printable(fields, &format!("{key}/{index}"), text);
-        }
+        check_arguments(fields, key, list.as_deref().unwrap_or_default());
     }
     if let Some(path) = &given.working_directory {
         check_path(fields, "working_directory", path);
@@ -180,27 +157,13 @@ pub(super) fn read_definition(
         main: &extra_container_definition,
         main_is_checked: health_check.is_some(),
         sidecars: &sidecars,
-        volumes: volumes.iter().map(|one: &Volume| one.name.as_str()).collect(),
+        volumes: volumes.iter().flatten().map(|one| one.name.as_str()).collect(),
     };
     containers.check(fields, size);
     let network = read_network(fields, given.network, deployment);
     if let Some(cluster) = &given.cluster {
-        check_form(
-            fields,
-            "cluster",
-            cluster,
-            255,
-            is_cluster_name,
-            "letters, digits, hyphens and underscores: the name of a cluster, not its ARN",
-        );
-        // The cluster of another job goes when that job goes.
-        if cluster.starts_with(&format!("{}_", deployment.stack)) {
-            fields.violation_at(
-                "cluster",
-                NotAllowed,
-                "is one that Cronplane makes for a single job: name a cluster of your own",
-            );
-        }
+        // That it is none of Cronplane's own is the guardrails' to say.
+        check_cluster(fields, "cluster", cluster);
     }
     for (key, role) in [("task_role", &given.task_role), ("execution_role", &given.execution_role)]
     {
@@ -226,8 +189,8 @@ pub(super) fn read_definition(
         fields.violation("enable_execute_command", NotAllowed, detail);
     }
     for (index, volume) in volumes.iter().enumerate() {
-        if volume.efs.as_ref().is_some_and(|efs| efs.iam_authorization) && given.task_role.is_none()
-        {
+        let efs = volume.as_ref().and_then(|volume| volume.efs.as_ref());
+        if efs.is_some_and(|efs| efs.iam_authorization) && given.task_role.is_none() {
             // Amazon ECS API Reference, EFSAuthorizationConfig, `iam`: it is the task role that is let in.
             let at = format!("volumes/{index}/efs/iam_authorization");
             fields.violation_at(&at, Required, "wants a `task_role`, which EFS lets in");
@@ -244,8 +207,14 @@ pub(super) fn read_definition(
         );
     }
     let tags = given.tags.unwrap_or_default();
-    check_tags(fields, &tags);
-    let subscribers = read_subscribers(fields, given.subscribers.unwrap_or_default(), deployment);
+    check_tags(fields, "tags", &tags);
+    let subscribers = match given.subscribers {
+        Some(given) => read_subscribers(fields, given, deployment),
+        None => deployment.default_subscribers.clone(),
+    };
+    // One that could not be read is told; the others would stand at other indices than in the request.
+    let sidecars = sidecars.into_iter().collect::<Option<Vec<Sidecar>>>();
+    let volumes = volumes.into_iter().collect::<Option<Vec<Volume>>>();
     Some(JobDefinition {
         name: name?,
         description: given.description,
@@ -258,17 +227,17 @@ pub(super) fn read_definition(
         size,
         architecture,
         ephemeral_storage_gib,
-        volumes,
+        volumes: volumes?,
         stop_timeout_seconds,
         health_check,
         extra_container_definition,
-        sidecars: sidecars.into_iter().flatten().collect(),
+        sidecars: sidecars?,
         network,
         capacity,
         platform_version,
         enable_execute_command,
         enable_ecs_managed_tags,
-        cluster: given.cluster,
+        cluster: given.cluster.or_else(|| deployment.default_cluster.clone()),
         task_role: given.task_role,
         execution_role: given.execution_role,
         schedule: schedule?,
@@ -313,135 +282,6 @@ fn read_platform_version(fields: &mut Fields<'_>) -> String {
 fn read_sidecars(fields: &mut Fields<'_>, deployment: &Deployment) -> Vec<Option<Sidecar>> {
     let sidecars =
         fields.objects("sidecars", |one| read_sidecar(one, deployment)).unwrap_or_default();
-    if sidecars.len() > SIDECARS_MAX {
-        let detail = format!("at most {SIDECARS_MAX} sidecars, not {}", sidecars.len());
-        fields.violation("sidecars", Range, detail);
-    }
+    check_count(fields, "sidecars", sidecars.len(), SIDECARS_MAX, "sidecars");
     sidecars
-}
-
-fn read_network(
-    fields: &mut Fields<'_>,
-    given: Option<UncheckedNetwork>,
-    deployment: &Deployment,
-) -> Network {
-    let default = &deployment.default_network;
-    let network = match given {
-        None => default.clone(),
-        Some(given) => {
-            // Security groups belong to a VPC: the deployment's go with the deployment's subnets
-            // only.
-            let own_subnets =
-                given.subnets.as_ref().is_some_and(|subnets| *subnets != default.subnets);
-            Network {
-                subnets: given.subnets.unwrap_or_else(|| default.subnets.clone()),
-                security_groups: given.security_groups.unwrap_or_else(|| {
-                    if own_subnets { Vec::new() } else { default.security_groups.clone() }
-                }),
-                assign_public_ip: given.assign_public_ip.unwrap_or(default.assign_public_ip),
-            }
-        }
-    };
-    if network.subnets.is_empty() {
-        fields.violation_at(
-            "network/subnets",
-            Required,
-            "at least one subnet is needed, and this job gets none by default: name one",
-        );
-    }
-    for (key, list, prefix, max) in [
-        ("subnets", &network.subnets, "subnet-", SUBNETS_MAX),
-        ("security_groups", &network.security_groups, "sg-", SECURITY_GROUPS_MAX),
-    ] {
-        if list.len() > max {
-            fields.violation_at(
-                &format!("network/{key}"),
-                Range,
-                format!("a task takes at most {max}, not {}", list.len()),
-            );
-        }
-        let mut seen = BTreeSet::new();
-        for (index, id) in list.iter().enumerate() {
-            let at = format!("network/{key}/{index}");
-            let is_id = id.strip_prefix(prefix).is_some_and(|rest| {
-                (1..=64).contains(&rest.len())
-                    && rest.bytes().all(|one| one.is_ascii_alphanumeric())
-            });
-            if !is_id {
-                fields.violation_at(
-                    &at,
-                    Format,
-                    format!("must be an id such as `{prefix}0123456789abcdef0`"),
-                );
-            } else if !seen.insert(id) {
-                fields.violation_at(&at, Duplicate, format!("`{id}` is named twice"));
-            }
-        }
-    }
-    network
-}
-
-fn read_subscribers(
-    fields: &mut Fields<'_>,
-    given: Vec<(Option<String>, Option<String>)>,
-    deployment: &Deployment,
-) -> Vec<Subscriber> {
-    const LIST: &str = "notifications/subscribers";
-    if given.len() > SUBSCRIBERS_MAX {
-        fields.violation_at(
-            LIST,
-            Range,
-            format!("at most {SUBSCRIBERS_MAX} subscribers, not {}", given.len()),
-        );
-        return Vec::new();
-    }
-    let mut subscribers: Vec<Subscriber> = Vec::with_capacity(given.len());
-    for (index, (protocol, endpoint)) in given.into_iter().enumerate() {
-        let protocol = protocol.and_then(|text| match text.as_str() {
-            "email" => Some(Protocol::Email),
-            "https" => Some(Protocol::Https),
-            "sqs" => Some(Protocol::Sqs),
-            "lambda" => Some(Protocol::Lambda),
-            _ => {
-                fields.violation_at(
-                    &format!("{LIST}/{index}/protocol"),
-                    NotAllowed,
-                    "must be `email`, `https`, `sqs` or `lambda`",
-                );
-                None
-            }
-        });
-        let (Some(protocol), Some(endpoint)) = (protocol, endpoint) else {
-            continue;
-        };
-        let (good, wanted) = match protocol {
-            Protocol::Email => (is_email(&endpoint), "an address such as `team@example.com`"),
-            Protocol::Https => (
-                is_https_url(&endpoint),
-                "a URL that starts with `https://`, without user name and password",
-            ),
-            Protocol::Sqs => (
-                is_endpoint_arn(&endpoint, "sqs", deployment),
-                "the ARN of a standard queue, which must let this job's topic send to it",
-            ),
-            Protocol::Lambda => (
-                is_endpoint_arn(&endpoint, "lambda", deployment),
-                "the ARN of a function, which must let this job's topic invoke it",
-            ),
-        };
-        if !good {
-            fields.violation_at(
-                &format!("{LIST}/{index}/endpoint"),
-                Format,
-                format!("must be {wanted}"),
-            );
-        }
-        let subscriber = Subscriber { protocol, endpoint };
-        if subscribers.contains(&subscriber) {
-            fields.violation_at(&format!("{LIST}/{index}"), Duplicate, "is named twice");
-        } else {
-            subscribers.push(subscriber);
-        }
-    }
-    subscribers
 }

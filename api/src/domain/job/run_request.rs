@@ -1,15 +1,17 @@
 //! What a request may ask of one run: what is different from the definition, and why it is stopped.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::bounds::{check_environment, check_printable, check_text};
+use super::bounds::{check_arguments, check_environment, check_text};
 use super::container::Containers;
 use super::definition::JobDefinition;
+use crate::domain::deployment::Deployment;
 use crate::domain::fargate_size::FargateSize;
-use crate::domain::fields::{Fields, read_object};
+use crate::domain::fields::{Fields, VIOLATIONS_MAX, read_object};
 use crate::domain::overrides::Overrides;
+use crate::domain::team::Guardrails;
 use crate::domain::violation::ViolationCode::{Duplicate, Range};
 use crate::domain::violation::{Violation, pointer_token};
 
@@ -37,20 +39,25 @@ fn read_unchecked(fields: &mut Fields<'_>) -> Unchecked {
 }
 
 impl JobDefinition {
-    /// Reads what one run is to have in place of this definition from the JSON of a request.
+    /// Reads what one run is to have in place of this definition from the JSON of a request, within the
+    /// guardrails of the job's team.
     ///
     /// Errors: everything that is wrong, each with its JSON pointer.
-    pub fn read_overrides(&self, value: Value) -> Result<Overrides, Vec<Violation>> {
-        let overrides = Overrides::read(value, self.size)?;
-        let mut violations: Vec<Violation> = overrides
-            .environment
-            .keys()
-            .filter(|name| self.secrets.contains_key(*name))
-            .map(|name| {
-                let pointer = format!("/environment/{}", pointer_token(name));
-                Violation::new(pointer, Duplicate, "is one of the job's `secrets`")
-            })
-            .collect();
+    pub fn read_overrides(
+        &self,
+        value: Value,
+        guardrails: &Guardrails,
+        deployment: &Deployment,
+    ) -> Result<Overrides, Vec<Violation>> {
+        let (overrides, mut violations) = Overrides::read_what_can_be(value, self.size);
+        let secrets =
+            overrides.environment.keys().filter(|name| self.secrets.contains_key(*name)).map(
+                |name| {
+                    let pointer = format!("/environment/{}", pointer_token(name));
+                    Violation::new(pointer, Duplicate, "is one of the job's `secrets`")
+                },
+            );
+        violations.extend(secrets);
         if let Some(size) = overrides.size {
             let settings = self.sidecars.iter().map(|one| &one.settings);
             let (cpu, memory) =
@@ -64,6 +71,10 @@ impl JobDefinition {
                 }
             }
         }
+        let told: BTreeSet<String> = violations.iter().map(|one| one.pointer.clone()).collect();
+        let forbidden = guardrails.check_overrides(&overrides, deployment).into_iter();
+        violations.extend(forbidden.filter(|one| !told.contains(&one.pointer)));
+        violations.truncate(VIOLATIONS_MAX);
         if violations.is_empty() { Ok(overrides) } else { Err(violations) }
     }
 }
@@ -74,6 +85,11 @@ impl Overrides {
     ///
     /// Errors: everything that is wrong, each with its JSON pointer.
     pub fn read(value: Value, size: FargateSize) -> Result<Overrides, Vec<Violation>> {
+        let (overrides, violations) = Overrides::read_what_can_be(value, size);
+        if violations.is_empty() { Ok(overrides) } else { Err(violations) }
+    }
+
+    fn read_what_can_be(value: Value, size: FargateSize) -> (Overrides, Vec<Violation>) {
         let mut violations = Vec::new();
         let overrides = read_object(value, String::new(), &mut violations, |fields| {
             let given = read_unchecked(fields);
@@ -84,9 +100,7 @@ impl Overrides {
                     "must have at least one argument: left out, the definition's command is run",
                 );
             }
-            for (index, text) in given.command.iter().flatten().enumerate() {
-                check_printable(fields, &format!("command/{index}"), text);
-            }
+            check_arguments(fields, "command", given.command.as_deref().unwrap_or_default());
             let environment = given.environment.unwrap_or_default();
             check_environment(fields, &environment);
             let size = match (given.cpu, given.memory) {
@@ -116,7 +130,7 @@ impl Overrides {
                 ),
             ));
         }
-        if violations.is_empty() { Ok(overrides) } else { Err(violations) }
+        (overrides, violations)
     }
 
     /// The names of the fields that [`Overrides::read`] knows.
@@ -171,6 +185,20 @@ mod tests {
         }
         assert_eq!(wrong(json!({"cpu": 1024})), [("/memory".to_owned(), "range")]);
         assert_eq!(wrong(json!({"cpu": 300})), [("/cpu".to_owned(), "range")]);
+    }
+
+    #[test]
+    fn a_list_of_them_has_1000_entries_at_most() {
+        let command = |count: usize| json!({"command": vec![""; count]});
+        assert!(Overrides::read(command(1000), SIZE).is_ok());
+        assert_eq!(wrong(command(1001)), [("/command".to_owned(), "range")]);
+        let environment = |count: usize| -> Value {
+            let variables: Value = (0..count).map(|one| (format!("V{one}"), json!(""))).collect();
+            json!({"environment": variables})
+        };
+        assert_eq!(wrong(environment(1001)), [("/environment".to_owned(), "range")]);
+        // So many don't fit into what ECS takes.
+        assert_eq!(wrong(environment(1000)), [(String::new(), "range")]);
     }
 
     #[test]

@@ -3,10 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::bounds::check_main_variable;
+use super::bounds::{ENTRIES_MAX, check_count, check_main_variable};
 use crate::domain::deployment::Deployment;
 use crate::domain::fields::Fields;
-use crate::domain::violation::ViolationCode::{Duplicate, Format, NotAllowed};
+use crate::domain::violation::ViolationCode::{Duplicate, Forbidden, Format};
 use crate::domain::violation::pointer_token;
 
 /// The service that keeps a secret.
@@ -24,7 +24,7 @@ pub enum SecretStore {
 /// those that AWS services manage, such as a database's password), with
 /// `:<json key>:<version stage>:<version id>` behind it where a part is meant, and
 /// `arn:…:ssm:<region>:<account>:parameter/<name>`.
-pub(super) fn secret_resource(reference: &str) -> Option<(SecretStore, String)> {
+pub(in crate::domain) fn secret_resource(reference: &str) -> Option<(SecretStore, String)> {
     let parts: Vec<&str> = reference.split(':').collect();
     let ["arn", _, service, _, _, rest @ ..] = &parts[..] else {
         return None;
@@ -80,7 +80,7 @@ pub(super) fn check_secret(
         ),
         Some(arn) if !deployment.may_read_secret(&arn) => fields.violation_at(
             key,
-            NotAllowed,
+            Forbidden,
             "this deployment may not hand out that secret: its administrator has to add it to the \
              stack's parameter ReadableSecrets",
         ),
@@ -115,6 +115,7 @@ pub(super) fn check_secrets(
     environment: &BTreeMap<String, String>,
     deployment: &Deployment,
 ) {
+    check_count(fields, "secrets", secrets.len(), ENTRIES_MAX, "secrets");
     for (name, reference) in secrets {
         let key = format!("secrets/{}", pointer_token(name));
         check_main_variable(fields, &key, name);

@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::bounds::check_form;
+use super::bounds::{check_count, check_form};
 use super::container::check_path;
 use crate::domain::fields::Fields;
-use crate::domain::violation::ViolationCode::{Duplicate, Format, NotAllowed, Range};
+use crate::domain::violation::ViolationCode::{Duplicate, Format, NotAllowed};
 
 /// So many are plenty; AWS names no number, and a task definition has 64 KB.
 pub(super) const VOLUMES_MAX: usize = 20;
@@ -40,12 +40,10 @@ pub struct Efs {
     pub iam_authorization: bool,
 }
 
-pub(super) fn read_volumes(fields: &mut Fields<'_>) -> Vec<Volume> {
+/// `None` for one that could not be read, so that the others keep their indices.
+pub(super) fn read_volumes(fields: &mut Fields<'_>) -> Vec<Option<Volume>> {
     let volumes: Vec<Option<Volume>> = fields.objects("volumes", read_volume).unwrap_or_default();
-    if volumes.len() > VOLUMES_MAX {
-        let detail = format!("at most {VOLUMES_MAX} volumes, not {}", volumes.len());
-        fields.violation("volumes", Range, detail);
-    }
+    check_count(fields, "volumes", volumes.len(), VOLUMES_MAX, "volumes");
     let mut names = BTreeSet::new();
     let mut paths = BTreeSet::new();
     for (index, volume) in volumes.iter().enumerate() {
@@ -60,7 +58,7 @@ pub(super) fn read_volumes(fields: &mut Fields<'_>) -> Vec<Volume> {
             fields.violation_at(&format!("volumes/{index}/mount_path"), Duplicate, detail);
         }
     }
-    volumes.into_iter().flatten().collect()
+    volumes
 }
 
 fn read_volume(volume: &mut Fields<'_>) -> Option<Volume> {

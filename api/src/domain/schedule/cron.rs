@@ -39,6 +39,13 @@ enum Days {
     NthOfWeek(u32, u32),
 }
 
+/// The days of a month that are meant: the first, the last, and how far two of them are apart at least.
+struct DaysOfMonth {
+    first: i64,
+    last: i64,
+    apart: Option<i64>,
+}
+
 /// The values of a field, as bits counted from the field's smallest value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Set {
@@ -157,6 +164,70 @@ impl Cron {
         starts
     }
 
+    /// The least time between two starts one after the other, in all the years that are meant, in
+    /// minutes; `None` if there is one start at most.
+    pub(super) fn shortest_interval(&self) -> Option<i64> {
+        let hours = (0..24).filter(|hour| self.hours.contains(*hour));
+        let times: Vec<i64> = hours
+            .flat_map(|hour| {
+                let minutes = (0..60).filter(|minute| self.minutes.contains(*minute));
+                minutes.map(move |minute| i64::from(hour * 60 + minute))
+            })
+            .collect();
+        let (first, last) = (*times.first()?, *times.last()?);
+        let days = self.days_apart()?;
+        let within = times.windows(2).map(|pair| pair[1] - pair[0]).min();
+        let across = days.map(|days| days * 24 * 60 + first - last);
+        within.into_iter().chain(across).min()
+    }
+
+    /// The least number of days between two days with starts; `Some(None)` if there is one such day,
+    /// `None` if there is none.
+    ///
+    /// Which days of a month are meant depends on its length and the weekday of its first day alone: 28
+    /// kinds of months, each looked at once.
+    fn days_apart(&self) -> Option<Option<i64>> {
+        let mut kinds: [[Option<Option<DaysOfMonth>>; 7]; 4] = Default::default();
+        let mut apart: Option<i64> = None;
+        // Days from the first of the first year to that of the month.
+        let mut begins: i64 = 0;
+        let mut last_seen: Option<i64> = None;
+        for (year, month) in
+            (YEARS.0..=YEARS.1).flat_map(|year| (1..=12).map(move |month| (year, month)))
+        {
+            let length = days_in(year, month);
+            if self.months.contains(month) && self.years.contains(year) {
+                let kind = &mut kinds[length as usize - 28][(begins % 7) as usize];
+                let days = kind.get_or_insert_with(|| self.days_of_month(year, month));
+                if let Some(days) = days {
+                    let across = last_seen.map(|seen| begins + days.first - seen);
+                    apart = [apart, days.apart, across].into_iter().flatten().min();
+                    last_seen = Some(begins + days.last);
+                    if apart == Some(1) {
+                        break;
+                    }
+                }
+            }
+            begins += i64::from(length);
+        }
+        last_seen.map(|_| apart)
+    }
+
+    /// The days with starts in this month; `None` if there are none.
+    fn days_of_month(&self, year: u32, month: u32) -> Option<DaysOfMonth> {
+        let (year, month) = (i16::try_from(year).ok()?, i8::try_from(month).ok()?);
+        let dates = (1..=31).filter_map(|day| Date::new(year, month, day).ok());
+        let days: Vec<i64> = dates
+            .filter(|date| self.days.contain(*date))
+            .map(|date| i64::from(date.day()))
+            .collect();
+        Some(DaysOfMonth {
+            first: *days.first()?,
+            last: *days.last()?,
+            apart: days.windows(2).map(|pair| pair[1] - pair[0]).min(),
+        })
+    }
+
     fn starts_of_day(
         &self,
         date: Date,
@@ -197,6 +268,17 @@ impl Days {
             Days::LastOfWeek(wanted) => weekday == *wanted && day + 7 > last,
             Days::NthOfWeek(wanted, nth) => weekday == *wanted && day.div_ceil(7) == *nth,
         }
+    }
+}
+
+/// The days of a month (the Gregorian calendar's).
+fn days_in(year: u32, month: u32) -> u32 {
+    let is_leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
+    match month {
+        2 if is_leap => 29,
+        2 => 28,
+        4 | 6 | 9 | 11 => 30,
+        _ => 31,
     }
 }
 
@@ -534,6 +616,103 @@ mod tests {
             && listed(fields[0], time.minute() as u32, (0, 59))
             && listed(fields[1], time.hour() as u32, (0, 23))
             && listed(fields[3], date.month() as u32, (1, 12))
+    }
+
+    #[test]
+    fn the_shortest_interval_is_exact() {
+        let day = 24 * 60;
+        for (inner, minutes) in [
+            ("* * * * ? *", Some(1)),
+            ("0/15 * * * ? *", Some(15)),
+            // 56 to 0.
+            ("0/7 * * * ? *", Some(4)),
+            ("0,50 * * * ? *", Some(10)),
+            ("0 0/5 * * ? *", Some(4 * 60)),
+            ("0,30 4 * * ? *", Some(30)),
+            ("0 4 * * ? *", Some(day)),
+            ("59,0 23,0 * * ? *", Some(1)),
+            // Across midnight, only where two days come one after the other.
+            ("0 1,23 * * ? *", Some(2 * 60)),
+            ("0 1,23 ? * MON *", Some(22 * 60)),
+            ("0 1,23 ? * SAT,MON *", Some(22 * 60)),
+            ("0 1,23 ? * SUN,MON *", Some(2 * 60)),
+            ("0 0 1 * ? *", Some(28 * day)),
+            // February's last, and that of a leap year.
+            ("0 0 L * ? *", Some(28 * day)),
+            ("0 0 L,1 * ? *", None),
+            ("0 0 31 * ? *", Some(31 * day)),
+            ("0 0 29 2 ? *", Some(1461 * day)),
+            ("0 0 1,31 * ? *", Some(day)),
+            ("0 0 30,1 * ? *", Some(day)),
+            ("0 0 29,2 3,2 ? *", Some(2 * day)),
+            ("0 0 ? * 6L *", Some(28 * day)),
+            ("0 0 ? * 3#5 *", Some(63 * day)),
+            ("0 0 1W * ? *", Some(28 * day)),
+            // Only between two years that come one after the other.
+            ("0 0 31,1 12,1 ? 2030,2032", Some(30 * day)),
+            ("0 0 31,1 12,1 ? 2030,2031", Some(day)),
+            ("0 0 1 1 ? 2030", None),
+            ("0 0,1 1 1 ? 2030", Some(60)),
+            ("0 0 1 1 ? 2030,2031", Some(365 * day)),
+            ("0 0 30 2 ? *", None),
+        ] {
+            match Cron::parse(inner) {
+                Ok(cron) => assert_eq!(cron.shortest_interval(), minutes, "{inner}"),
+                Err(_) => assert_eq!(minutes, None, "{inner} can't be read"),
+            }
+        }
+    }
+
+    /// Every job of a list is looked at.
+    #[test]
+    fn the_shortest_interval_is_found_fast() {
+        for inner in ["0 0 29 2 ? *", "0 0 ? * 3#5 *", "* * L * ? *", "0 0 1/7 * ? *"] {
+            let cron = Cron::parse(inner).unwrap();
+            let began = std::time::Instant::now();
+            for _ in 0..10 {
+                cron.shortest_interval();
+            }
+            let each = began.elapsed() / 10;
+            assert!(each < std::time::Duration::from_millis(5), "{inner}: {each:?}");
+        }
+    }
+
+    /// Few times a day, in few years, so that all starts can be listed.
+    fn rare_expression() -> impl Strategy<Value = String> {
+        let listed = |range: (u32, u32)| {
+            prop_oneof![
+                prop::collection::vec(range.0..=range.1, 1..4).prop_map(|values| {
+                    values.iter().map(u32::to_string).collect::<Vec<_>>().join(",")
+                }),
+                (range.0..=range.1, 5..=range.1).prop_map(|(from, step)| format!("{from}/{step}")),
+            ]
+        };
+        let years = prop_oneof![
+            (2023..=2030u32).prop_map(|year| year.to_string()),
+            (2023..=2030u32, 0..=2u32).prop_map(|(year, more)| format!("{year}-{}", year + more)),
+            (2023..=2030u32).prop_map(|year| format!("{year},{}", year + 2)),
+        ];
+        let days = expression().prop_map(|inner| {
+            let fields: Vec<String> = inner.split(' ').map(str::to_owned).collect();
+            (fields[2].clone(), fields[3].clone(), fields[4].clone())
+        });
+        (listed((0, 59)), listed((0, 23)), days, years).prop_map(
+            |(minutes, hours, (day_of_month, month, day_of_week), years)| {
+                format!("{minutes} {hours} {day_of_month} {month} {day_of_week} {years}")
+            },
+        )
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn the_shortest_interval_is_that_of_all_starts(inner in rare_expression()) {
+            let cron = Cron::parse(&inner).unwrap();
+            let after = "1969-12-31T23:59:59Z".parse().unwrap();
+            let starts = cron.next_starts(after, 200_000);
+            let apart = starts.windows(2).map(|pair| pair[1].as_second() - pair[0].as_second());
+            prop_assert_eq!(cron.shortest_interval(), apart.min().map(|seconds| seconds / 60));
+        }
     }
 
     proptest! {

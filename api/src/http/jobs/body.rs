@@ -11,6 +11,7 @@ use super::container::{
 use crate::app::JobView;
 use crate::domain::job::{self, Job};
 use crate::domain::run;
+use crate::domain::violation::Violation;
 use crate::http::runs::{RunStatus, Trigger};
 
 /// What a team wants to run on a schedule.
@@ -27,12 +28,15 @@ pub(in crate::http) struct JobRequest {
     pub(in crate::http) description: Option<String>,
     pub(in crate::http) image: Image,
     /// Arguments, in place of the image's `CMD`.
+    #[schema(max_items = 1000)]
     pub(in crate::http) command: Option<Vec<String>>,
     /// In place of the image's `ENTRYPOINT`.
+    #[schema(max_items = 1000)]
     pub(in crate::http) entry_point: Option<Vec<String>>,
     /// In place of the image's `WORKDIR`: an absolute path.
     pub(in crate::http) working_directory: Option<String>,
-    /// Environment variables. `SCHEDULED_TIME` is set by Cronplane.
+    /// Environment variables. `SCHEDULED_TIME` is set by Cronplane. What has the name or the form of a
+    /// secret is refused, unless the deployment allows it: name it in `secrets`.
     pub(in crate::http) environment: Option<BTreeMap<String, String>>,
     /// Environment variables whose values stand elsewhere: ARNs of secrets of Secrets Manager, with
     /// `:<json key>::` behind it for one key, or of parameters of Systems Manager, of this account
@@ -63,7 +67,7 @@ pub(in crate::http) struct JobRequest {
     pub(in crate::http) extra_container_definition: Option<ExtraContainerDefinition>,
     #[schema(max_items = 9)]
     pub(in crate::http) sidecars: Option<Vec<Sidecar>>,
-    /// Left out, the deployment's network.
+    /// Left out, the team's network or, where it has none, the deployment's.
     pub(in crate::http) network: Option<NetworkRequest>,
     #[schema(default = "on_demand")]
     pub(in crate::http) capacity: Option<Capacity>,
@@ -77,7 +81,8 @@ pub(in crate::http) struct JobRequest {
     /// Whether ECS tags the tasks with the cluster's name.
     #[schema(default = false)]
     pub(in crate::http) enable_ecs_managed_tags: Option<bool>,
-    /// The name of an existing ECS cluster. Left out, the job gets a cluster of its own.
+    /// The name of an existing ECS cluster. Left out, the team's default cluster or, where it has none, a
+    /// cluster of the job's own.
     #[schema(pattern = "^[A-Za-z0-9_-]{1,255}$", example = "cron-jobs")]
     pub(in crate::http) cluster: Option<String>,
     /// ARN of the role that the job's code has. The deployment must be allowed to pass it.
@@ -98,6 +103,7 @@ pub(in crate::http) struct JobRequest {
     pub(in crate::http) log_retention_days: Option<u32>,
     /// Tags of every AWS resource and task of the job, besides Cronplane's own.
     pub(in crate::http) tags: Option<BTreeMap<String, String>>,
+    /// Left out, the team's subscribers; an empty list is none.
     pub(in crate::http) notifications: Option<Notifications>,
 }
 
@@ -274,7 +280,34 @@ pub(in crate::http) struct JobStatus {
     pub(in crate::http) next_starts: Vec<String>,
     /// True for a `rate`, of which only AWS knows when it counts from: see `docs/API-DESIGN.md`.
     pub(in crate::http) next_starts_approximate: bool,
+    pub(in crate::http) compliance: Compliance,
 }
+
+/// Whether the job keeps to its team's guardrails as they are now. One that does not goes on as it is, on
+/// its schedule and on request; it can be paused and deleted, and changed to one that complies, but not
+/// resumed.
+#[derive(Serialize, ToSchema)]
+pub(in crate::http) struct Compliance {
+    pub(in crate::http) compliant: bool,
+    /// What the guardrails forbid; at most 25 are told.
+    #[schema(max_items = 25)]
+    pub(in crate::http) violations: Vec<ComplianceViolation>,
+}
+
+/// One thing of a job that its team's guardrails forbid.
+#[derive(Serialize, ToSchema)]
+pub(in crate::http) struct ComplianceViolation {
+    /// JSON pointer (RFC 6901) into the job.
+    #[schema(example = "/image")]
+    pub(in crate::http) pointer: String,
+    /// As those of a problem's `errors`.
+    #[schema(example = "forbidden")]
+    pub(in crate::http) code: String,
+    pub(in crate::http) detail: String,
+}
+
+/// Violations that are told of a job: a page of a hundred jobs has to fit into an answer.
+const COMPLIANCE_VIOLATIONS_MAX: usize = 25;
 
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -499,7 +532,20 @@ impl JobStatus {
             last_outcome: job.recent_runs.last_outcome().and_then(Outcome::of),
             next_starts: view.next_starts.iter().map(ToString::to_string).collect(),
             next_starts_approximate: job.definition.schedule.counts_from_enabling(),
+            compliance: Compliance::of(&view.forbidden),
         }
+    }
+}
+
+impl Compliance {
+    pub(in crate::http) fn of(forbidden: &[Violation]) -> Compliance {
+        let told = forbidden.iter().take(COMPLIANCE_VIOLATIONS_MAX);
+        let violations = told.map(|one| ComplianceViolation {
+            pointer: one.pointer.clone(),
+            code: one.code.as_str().to_owned(),
+            detail: one.detail.clone(),
+        });
+        Compliance { compliant: forbidden.is_empty(), violations: violations.collect() }
     }
 }
 

@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 
 use axum::Json;
-use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use utoipa::ToSchema;
 
 use super::RunBody;
 use crate::app::{RunView, Stop};
-use crate::http::Api;
+use crate::http::access::START_WITH_OVERRIDES;
+use crate::http::auth::Acting;
 use crate::http::dry_run::{self, DryRunParams, RunAnswer, RunDryRun};
 use crate::http::extract::{JobParams, JobPath, OptionalBody, Params, RunParams, RunPath};
 use crate::http::idempotency::{Idempotency, IdempotencyParams, response};
@@ -23,7 +23,7 @@ use crate::http::problem::{CommonProblems, Problem};
 #[expect(dead_code, reason = "describes the request in the OpenAPI document; domain::job reads it")]
 pub(in crate::http) struct RunRequest {
     /// In place of the definition's `command`.
-    #[schema(min_items = 1)]
+    #[schema(min_items = 1, max_items = 1000)]
     pub(in crate::http) command: Option<Vec<String>>,
     /// Added to the definition's; a variable of the same name takes its place.
     pub(in crate::http) environment: Option<BTreeMap<String, String>>,
@@ -49,7 +49,7 @@ pub(in crate::http) struct StopRequest {
 /// Starts one run, whether the job is paused or not, with what the body has in place of the definition's;
 /// without a body, as the definition says. The answer is the run in whatever state was reached: `pending`
 /// where ECS could not start it yet, which is tried for 15 minutes, and `failed_to_start` where it
-/// refused. Send an `Idempotency-Key` to be able to repeat the request without starting a second run.
+/// refused. What a body overrides changes the definition for that run, which takes the role `editor`. Send an `Idempotency-Key` to be able to repeat the request without starting a second run.
 #[utoipa::path(
     post,
     path = "/teams/{team}/jobs/{job}/runs",
@@ -78,7 +78,7 @@ pub(in crate::http) struct StopRequest {
     ),
 )]
 pub(in crate::http) async fn start(
-    State(api): State<Api>,
+    Acting(api): Acting,
     JobPath(key): JobPath,
     mut params: Params,
     idempotency: Idempotency,
@@ -86,6 +86,9 @@ pub(in crate::http) async fn start(
 ) -> Result<Response, Problem> {
     let dry_run = params.flag("dry_run");
     params.finish()?;
+    if overrides.as_object().is_none_or(|fields| !fields.is_empty()) {
+        api.require(START_WITH_OVERRIDES)?;
+    }
     let moment = api.moment();
     if dry_run {
         let foreseen = api.app.run_start_dry(&key, overrides, moment).await?;
@@ -133,7 +136,7 @@ fn started(view: RunView) -> Response {
     ),
 )]
 pub(in crate::http) async fn stop(
-    State(api): State<Api>,
+    Acting(api): Acting,
     RunPath(key, id): RunPath,
     mut params: Params,
     OptionalBody(body): OptionalBody,

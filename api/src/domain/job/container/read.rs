@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::bounds::{
-    check_form, check_printable, check_text, check_variable_name, is_image_reference,
+    ENTRIES_MAX, SETTINGS_MAX, check_arguments, check_count, check_form, check_printable,
+    check_text, check_variable_name, is_image_reference,
 };
 use super::super::secrets::{check_credentials, check_secret};
 use super::{
     Capabilities, ContainerSettings, Dependency, DependencyCondition, HealthCheck, LinuxParameters,
-    LogOptions, MountPoint, PortMapping, RepositoryCredentials, RestartPolicy, Secret, Sidecar,
-    SystemControl, TIMEOUT_SECONDS, TransportProtocol, Ulimit, Variable,
+    LogOptions, MountPoint, PortMapping, RepositoryCredentials, RestartPolicy, SIDECARS_MAX,
+    Secret, Sidecar, SystemControl, TIMEOUT_SECONDS, TransportProtocol, Ulimit, Variable,
 };
 use crate::domain::deployment::Deployment;
 use crate::domain::fields::Fields;
@@ -124,6 +125,7 @@ pub(in crate::domain::job) fn read_sidecar(
             })
         })
         .unwrap_or_default();
+    check_count(fields, "mountPoints", mount_points.len(), SETTINGS_MAX, "mount points");
     let restart_policy = fields.object("restartPolicy", read_restart_policy).flatten();
     let stop_timeout = read_in(fields, "stopTimeout", TIMEOUT_SECONDS);
     let settings = read_settings(fields, deployment);
@@ -162,12 +164,11 @@ fn read_settings(fields: &mut Fields<'_>, deployment: &Deployment) -> ContainerS
         cpu: read_in(fields, "cpu", (1, u32::MAX)),
         memory,
         memory_reservation,
-        port_mappings: fields
-            .objects("portMappings", read_port)
-            .unwrap_or_default()
-            .into_iter()
-            .flatten()
-            .collect(),
+        port_mappings: {
+            let ports = fields.objects("portMappings", read_port).unwrap_or_default();
+            check_count(fields, "portMappings", ports.len(), SETTINGS_MAX, "ports");
+            ports.into_iter().flatten().collect()
+        },
         repository_credentials: fields
             .object("repositoryCredentials", |credentials| {
                 let secret = credentials.string("credentialsParameter");
@@ -177,12 +178,11 @@ fn read_settings(fields: &mut Fields<'_>, deployment: &Deployment) -> ContainerS
             })
             .flatten(),
         linux_parameters: fields.object("linuxParameters", read_linux_parameters),
-        depends_on: fields
-            .objects("dependsOn", read_dependency)
-            .unwrap_or_default()
-            .into_iter()
-            .flatten()
-            .collect(),
+        depends_on: {
+            let others = fields.objects("dependsOn", read_dependency).unwrap_or_default();
+            check_count(fields, "dependsOn", others.len(), SIDECARS_MAX, "containers");
+            others.into_iter().flatten().collect()
+        },
         start_timeout: read_in(fields, "startTimeout", TIMEOUT_SECONDS),
         user,
         readonly_root_filesystem: fields.boolean("readonlyRootFilesystem"),
@@ -196,7 +196,7 @@ fn read_settings(fields: &mut Fields<'_>, deployment: &Deployment) -> ContainerS
 }
 
 /// A whole number from `min` to `max`.
-pub(in crate::domain::job) fn read_in(
+pub(in crate::domain) fn read_in(
     fields: &mut Fields<'_>,
     key: &'static str,
     (min, max): (u32, u32),
@@ -216,9 +216,7 @@ pub(in crate::domain::job) fn read_in(
 
 fn read_strings(fields: &mut Fields<'_>, key: &'static str) -> Option<Vec<String>> {
     let strings = fields.strings(key)?;
-    for (index, text) in strings.iter().enumerate() {
-        check_printable(fields, &format!("{key}/{index}"), text);
-    }
+    check_arguments(fields, key, &strings);
     Some(strings)
 }
 
@@ -239,6 +237,7 @@ fn read_environment(fields: &mut Fields<'_>) -> Vec<Variable> {
             Some(Variable { name, value })
         })
         .unwrap_or_default();
+    check_count(fields, "environment", variables.len(), ENTRIES_MAX, "variables");
     variables.into_iter().flatten().collect()
 }
 
@@ -259,6 +258,7 @@ fn read_secrets(fields: &mut Fields<'_>, deployment: &Deployment) -> Vec<Secret>
             Some(Secret { name, value_from })
         })
         .unwrap_or_default();
+    check_count(fields, "secrets", secrets.len(), ENTRIES_MAX, "secrets");
     secrets.into_iter().flatten().collect()
 }
 
@@ -289,6 +289,7 @@ fn read_linux_parameters(parameters: &mut Fields<'_>) -> LinuxParameters {
     let init_process_enabled = parameters.boolean("initProcessEnabled");
     let capabilities = parameters.object("capabilities", |capabilities| {
         let add = capabilities.strings("add").unwrap_or_default();
+        check_count(capabilities, "add", add.len(), CAPABILITIES.len(), "capabilities");
         for (index, one) in add.iter().enumerate() {
             if one != "SYS_PTRACE" {
                 let at = format!("add/{index}");
@@ -296,6 +297,7 @@ fn read_linux_parameters(parameters: &mut Fields<'_>) -> LinuxParameters {
             }
         }
         let drop = capabilities.strings("drop").unwrap_or_default();
+        check_count(capabilities, "drop", drop.len(), CAPABILITIES.len(), "capabilities");
         for (index, one) in drop.iter().enumerate() {
             if !CAPABILITIES.contains(&one.as_str()) {
                 let at = format!("drop/{index}");
@@ -364,6 +366,7 @@ fn read_dependency(one: &mut Fields<'_>) -> Option<Dependency> {
 
 fn read_labels(fields: &mut Fields<'_>) -> BTreeMap<String, String> {
     let labels = fields.string_map("dockerLabels").unwrap_or_default();
+    check_count(fields, "dockerLabels", labels.len(), ENTRIES_MAX, "labels");
     for (name, value) in &labels {
         let at = format!("dockerLabels/{}", pointer_token(name));
         check_printable(fields, &at, name);
@@ -427,6 +430,7 @@ fn read_system_controls(fields: &mut Fields<'_>) -> Vec<SystemControl> {
             Some(SystemControl { namespace, value })
         })
         .unwrap_or_default();
+    check_count(fields, "systemControls", controls.len(), SETTINGS_MAX, "parameters");
     controls.into_iter().flatten().collect()
 }
 
@@ -492,9 +496,7 @@ fn read_restart_policy(policy: &mut Fields<'_>) -> Option<RestartPolicy> {
     // Amazon ECS API Reference, ContainerRestartPolicy.
     let restart_attempt_period = read_in(policy, "restartAttemptPeriod", (60, 1800));
     let ignored_exit_codes = policy.integers("ignoredExitCodes").unwrap_or_default();
-    if ignored_exit_codes.len() > 50 {
-        policy.violation("ignoredExitCodes", Range, "at most 50 exit codes");
-    }
+    check_count(policy, "ignoredExitCodes", ignored_exit_codes.len(), 50, "exit codes");
     Some(RestartPolicy {
         enabled: policy.required("enabled", enabled)?,
         ignored_exit_codes,
