@@ -4,6 +4,12 @@
 //! (legacy)". Rules know UTC only, to the minute.
 
 mod cron;
+mod describe;
+#[cfg(test)]
+mod documented;
+mod field;
+mod linux;
+mod mistakes;
 
 use std::fmt;
 
@@ -11,6 +17,15 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use cron::Cron;
+
+/// Why an expression is refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// Which part is wrong, what was found and what is allowed; at its end the suggestion, if there is one.
+    pub message: String,
+    /// A valid expression that was most likely meant.
+    pub suggestion: Option<String>,
+}
 
 /// A schedule expression that was found valid.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,8 +46,31 @@ const EXPRESSION_MAX: usize = 256;
 
 impl Schedule {
     /// Reads `expression`. The error says which part is wrong, what was found and what is
-    /// allowed.
+    /// allowed, and what to write instead where that can be told.
     pub fn parse(expression: &str) -> Result<Schedule, String> {
+        Schedule::read(expression).map_err(|refused| refused.message)
+    }
+
+    /// Reads `expression`, and tells what to write instead apart from the error.
+    pub fn read(expression: &str) -> Result<Schedule, Refusal> {
+        Schedule::parse_strictly(expression).map_err(|message| {
+            if expression.len() > EXPRESSION_MAX {
+                return Refusal { message, suggestion: None };
+            }
+            match mistakes::correction(expression) {
+                // An error that already ends with it.
+                Some(known) if message.ends_with(&known.says) => {
+                    Refusal { message, suggestion: known.suggestion }
+                }
+                Some(mistakes::Correction { says, suggestion }) => {
+                    Refusal { message: format!("{message}; {says}"), suggestion }
+                }
+                None => Refusal { message, suggestion: None },
+            }
+        })
+    }
+
+    fn parse_strictly(expression: &str) -> Result<Schedule, String> {
         if expression.len() > EXPRESSION_MAX {
             return Err(format!(
                 "must have at most {EXPRESSION_MAX} characters, not {}",
@@ -56,6 +94,35 @@ impl Schedule {
     /// The expression as it was given.
     pub fn expression(&self) -> &str {
         &self.expression
+    }
+
+    /// The expression as it is written from what it means, so that schedules that mean the same are written alike. It is
+    /// valid itself, and then its own canonical form.
+    pub fn canonical(&self) -> String {
+        match &self.kind {
+            Kind::Rate { minutes } => match describe::in_unit(*minutes) {
+                (1, unit) => format!("rate(1 {unit})"),
+                (value, unit) => format!("rate({value} {unit}s)"),
+            },
+            Kind::Cron(cron) => format!("cron({})", cron.canonical()),
+        }
+    }
+
+    /// What it means, in plain English. Schedules that read alike start alike, but for a rate, whose phase
+    /// AWS decides.
+    pub fn description(&self) -> String {
+        match &self.kind {
+            Kind::Rate { minutes } => describe::rate(*minutes),
+            Kind::Cron(cron) => describe::cron(cron),
+        }
+    }
+
+    /// Whether there is no time at all, past or to come, that it means.
+    pub fn never_starts(&self) -> bool {
+        match &self.kind {
+            Kind::Rate { .. } => false,
+            Kind::Cron(cron) => cron.never_starts(),
+        }
     }
 
     /// Whether AWS decides the phase of this schedule when the rule is created or enabled, so
@@ -175,6 +242,12 @@ fn shortened(text: &str) -> String {
     format!("{start}…")
 }
 
+/// How many cases a property test looks at: `CRONPLANE_CASES`, or `default`.
+#[cfg(test)]
+fn cases(default: u32) -> u32 {
+    std::env::var("CRONPLANE_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(default)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -215,6 +288,29 @@ mod tests {
             "the unit is singular when the value is 1 and plural otherwise: write \
              `rate(5 minutes)`"
         );
+    }
+
+    #[test]
+    fn the_canonical_form_tells_what_is_meant() {
+        for (expression, canonical) in [
+            ("rate(5 minutes)", "rate(5 minutes)"),
+            ("rate(60 minutes)", "rate(1 hour)"),
+            ("rate(48 hours)", "rate(2 days)"),
+            ("rate(90 minutes)", "rate(90 minutes)"),
+            ("cron(0 18 ? * MON-FRI *)", "cron(0 18 ? * 2-6 *)"),
+            ("cron(0,15,30,45 * ? * * *)", "cron(0/15 * * * ? *)"),
+            ("cron(0/30 20-2 ? * mon-fri *)", "cron(0,30 0-2,20-23 ? * 2-6 *)"),
+            ("cron(0 0 lw jan ? 2027,2028)", "cron(0 0 LW 1 ? 2027,2028)"),
+            ("cron(0 0 ? * FRIL *)", "cron(0 0 ? * 6L *)"),
+            ("cron(0 0 ? * TUE#2 *)", "cron(0 0 ? * 3#2 *)"),
+            ("cron(0 0 ? * L *)", "cron(0 0 ? * 7 *)"),
+            ("cron(0 0 03W * ? 1970-2199)", "cron(0 0 3W * ? *)"),
+        ] {
+            let schedule = Schedule::parse(expression).unwrap();
+            assert_eq!(schedule.canonical(), canonical);
+            let again = Schedule::parse(canonical).unwrap();
+            assert_eq!((&again.kind, again.canonical().as_str()), (&schedule.kind, canonical));
+        }
     }
 
     #[test]

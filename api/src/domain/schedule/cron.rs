@@ -1,29 +1,28 @@
 //! The six fields of AWS's cron expressions and the starts that they promise.
 
-use jiff::civil::{Date, DateTime, Weekday};
+use jiff::Timestamp;
 use jiff::tz::Offset;
-use jiff::{SignedDuration, Timestamp};
 
+use super::field::{DAY_OF_MONTH, DAY_OF_WEEK, HOURS, MINUTES, MONTH, Set, YEAR, YEARS};
 use super::shortened;
 
-const YEARS: (u32, u32) = (1970, 2199);
-const MONTH_NAMES: [&str; 12] =
-    ["JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"];
-const DAY_NAMES: [&str; 7] = ["SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"];
+const DAY_SECONDS: i64 = 24 * 60 * 60;
 
-/// A cron expression: minutes, hours, day of month, month, day of week, year.
+/// A cron expression: minutes, hours, day of month, month, day of week, year. Expressions of the same sets
+/// are equal, however they were written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Cron {
-    minutes: Set,
-    hours: Set,
-    days: Days,
-    months: Set,
-    years: Set,
+    pub(super) minutes: Set,
+    pub(super) hours: Set,
+    pub(super) days: Days,
+    pub(super) months: Set,
+    pub(super) years: Set,
 }
 
 /// Which days of a month are meant; exactly one of the two day fields of an expression says so.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Days {
+pub(super) enum Days {
+    /// Every day is this with all days, whichever of the fields said so.
     OfMonth(Set),
     /// `L`
     LastOfMonth,
@@ -39,58 +38,23 @@ enum Days {
     NthOfWeek(u32, u32),
 }
 
-/// The days of a month that are meant: the first, the last, and how far two of them are apart at least.
-struct DaysOfMonth {
-    first: i64,
-    last: i64,
-    apart: Option<i64>,
+/// A month that is meant.
+struct Month {
+    /// The days from 1970 to its first.
+    begins: i64,
+    /// Its days with starts, as bits, the lowest for the first day.
+    days: u32,
 }
 
-/// The values of a field, as bits counted from the field's smallest value.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Set {
-    from: u32,
-    bits: [u64; 4],
-}
-
-impl Set {
-    fn empty(from: u32) -> Set {
-        Set { from, bits: [0; 4] }
-    }
-
-    fn insert(&mut self, value: u32) {
-        let bit = (value - self.from) as usize;
-        self.bits[bit / 64] |= 1 << (bit % 64);
-    }
-
-    fn contains(&self, value: u32) -> bool {
-        value.checked_sub(self.from).is_some_and(|bit| {
-            self.bits.get(bit as usize / 64).is_some_and(|word| word >> (bit % 64) & 1 == 1)
-        })
+impl Month {
+    /// Its days with starts, in days since 1970.
+    fn starts(&self) -> impl Iterator<Item = i64> + use<> {
+        let begins = self.begins;
+        let some = |days: u32| Some(days).filter(|days| *days != 0);
+        std::iter::successors(some(self.days), move |days| some(days & (days - 1)))
+            .map(move |days| begins + i64::from(days.trailing_zeros()))
     }
 }
-
-/// One of the six fields: what its values are called and may be.
-struct Field {
-    name: &'static str,
-    range: (u32, u32),
-    names: &'static [&'static str],
-    /// `a/b` and `*/b`: all fields but the day of the week.
-    steps: bool,
-    /// Ranges such as `20-2` go around: all fields but the year.
-    wraps: bool,
-}
-
-const MINUTES: Field =
-    Field { name: "minutes", range: (0, 59), names: &[], steps: true, wraps: true };
-const HOURS: Field = Field { name: "hours", range: (0, 23), names: &[], steps: true, wraps: true };
-const DAY_OF_MONTH: Field =
-    Field { name: "day-of-month", range: (1, 31), names: &[], steps: true, wraps: true };
-const MONTH: Field =
-    Field { name: "month", range: (1, 12), names: &MONTH_NAMES, steps: true, wraps: true };
-const DAY_OF_WEEK: Field =
-    Field { name: "day-of-week", range: (1, 7), names: &DAY_NAMES, steps: false, wraps: true };
-const YEAR: Field = Field { name: "year", range: YEARS, names: &[], steps: true, wraps: false };
 
 impl Cron {
     /// Reads what stands inside `cron(...)`.
@@ -102,9 +66,8 @@ impl Cron {
         let [minutes, hours, day_of_month, month, day_of_week, year] = fields[..] else {
             return Err(format!(
                 "cron takes six fields (minutes, hours, day-of-month, month, day-of-week, year), \
-                 not {}{}",
-                fields.len(),
-                if fields.len() == 5 { "; AWS wants a year at the end, `*` for any" } else { "" }
+                 not {}",
+                fields.len()
             ));
         };
         let days = match (day_of_month, day_of_week) {
@@ -116,11 +79,12 @@ impl Cron {
             ("?", text) => parse_day_of_week(text)?,
             (text, "?") => parse_day_of_month(text)?,
             _ => {
-                return Err(
-                    "either day-of-month or day-of-week must be `?`: set the one that you don't \
-                     mean to `?`"
-                        .to_owned(),
-                );
+                return Err(format!(
+                    "either day-of-month or day-of-week must be `?`, not `{}` and `{}`: set the \
+                     one that you don't mean to `?`",
+                    shortened(day_of_month),
+                    shortened(day_of_week)
+                ));
             }
         };
         Ok(Cron {
@@ -132,48 +96,87 @@ impl Cron {
         })
     }
 
+    /// The six fields as they are written from the sets: equal expressions are written alike.
+    pub(super) fn canonical(&self) -> String {
+        let (day_of_month, day_of_week) = match &self.days {
+            Days::OfMonth(days) => (days.text(true), "?".to_owned()),
+            Days::LastOfMonth => ("L".to_owned(), "?".to_owned()),
+            Days::LastWeekday => ("LW".to_owned(), "?".to_owned()),
+            Days::NearestWeekday(day) => (format!("{day}W"), "?".to_owned()),
+            Days::OfWeek(days) => ("?".to_owned(), days.text(false)),
+            Days::LastOfWeek(day) => ("?".to_owned(), format!("{day}L")),
+            Days::NthOfWeek(day, nth) => ("?".to_owned(), format!("{day}#{nth}")),
+        };
+        format!(
+            "{} {} {day_of_month} {} {day_of_week} {}",
+            self.minutes.text(true),
+            self.hours.text(true),
+            self.months.text(true),
+            self.years.text(true)
+        )
+    }
+
     /// Up to `count` starts after `after`, in UTC, earliest first.
     pub(super) fn next_starts(&self, after: Timestamp, count: usize) -> Vec<Timestamp> {
-        let mut starts = Vec::with_capacity(count);
-        // The first whole minute after `after`.
-        let minute = after.as_second().div_euclid(60) * 60 + 60;
-        let Ok(first) = Timestamp::from_second(minute) else {
+        let mut starts = Vec::new();
+        // The first whole minute after `after`; nothing is meant before the first of all years.
+        let first = (after.as_second().div_euclid(60) * 60 + 60).max(0);
+        let Ok(year) = Timestamp::from_second(first).map(|at| Offset::UTC.to_datetime(at).year())
+        else {
             return starts;
         };
-        let first = Offset::UTC.to_datetime(first);
-        let mut date = first.date();
-        while date.year() <= YEARS.1 as i16 && starts.len() < count {
-            if !self.months.contains(date.month() as u32)
-                || !self.years.contains(date.year() as u32)
-            {
-                match date.last_of_month().tomorrow() {
-                    Ok(next) => date = next,
-                    Err(_) => break,
-                }
+        for day in self.months(year.unsigned_abs().into()).flat_map(|month| month.starts()) {
+            if (day + 1) * DAY_SECONDS <= first {
                 continue;
             }
-            if self.days.contain(date) {
-                let not_before = if date == first.date() { Some(first) } else { None };
-                self.starts_of_day(date, not_before, count, &mut starts);
-            }
-            match date.tomorrow() {
-                Ok(next) => date = next,
-                Err(_) => break,
+            for time in self.times() {
+                if starts.len() >= count {
+                    return starts;
+                }
+                let second = day * DAY_SECONDS + time * 60;
+                if second >= first {
+                    starts.extend(Timestamp::from_second(second));
+                }
             }
         }
         starts
     }
 
+    /// Whether no day of any year is meant, such as the 30th of February.
+    pub(super) fn never_starts(&self) -> bool {
+        self.months(YEARS.0).next().is_none()
+    }
+
+    /// The times of a day with starts, in minutes since midnight, the earliest first.
+    fn times(&self) -> impl Iterator<Item = i64> {
+        self.hours.values().flat_map(move |hour| {
+            self.minutes.values().map(move |minute| i64::from(hour * 60 + minute))
+        })
+    }
+
+    /// The months that are meant from the first of `year` on, but those without a day that is.
+    ///
+    /// Which days of a month are meant depends on its length and the weekday of its first day alone: 28
+    /// kinds of months, each looked at once. So the years to the last one are gone through in far less than
+    /// a millisecond, and an expression that never starts is found out in the same time.
+    fn months(&self, year: u32) -> impl Iterator<Item = Month> {
+        let mut kinds: [[Option<u32>; 7]; 4] = Default::default();
+        (year..=YEARS.1)
+            .filter(move |year| self.years.contains(*year))
+            .flat_map(move |year| self.months.values().map(move |month| (year, month)))
+            .map(move |(year, month)| {
+                let (begins, length) = (days_before(year, month), days_in(year, month));
+                let first = day_of_week(begins);
+                let kind = &mut kinds[length as usize - 28][first as usize - 1];
+                Month { begins, days: *kind.get_or_insert_with(|| self.days.of(length, first)) }
+            })
+            .filter(|month| month.days != 0)
+    }
+
     /// The least time between two starts one after the other, in all the years that are meant, in
     /// minutes; `None` if there is one start at most.
     pub(super) fn shortest_interval(&self) -> Option<i64> {
-        let hours = (0..24).filter(|hour| self.hours.contains(*hour));
-        let times: Vec<i64> = hours
-            .flat_map(|hour| {
-                let minutes = (0..60).filter(|minute| self.minutes.contains(*minute));
-                minutes.map(move |minute| i64::from(hour * 60 + minute))
-            })
-            .collect();
+        let times: Vec<i64> = self.times().collect();
         let (first, last) = (*times.first()?, *times.last()?);
         let days = self.days_apart()?;
         let within = times.windows(2).map(|pair| pair[1] - pair[0]).min();
@@ -183,89 +186,53 @@ impl Cron {
 
     /// The least number of days between two days with starts; `Some(None)` if there is one such day,
     /// `None` if there is none.
-    ///
-    /// Which days of a month are meant depends on its length and the weekday of its first day alone: 28
-    /// kinds of months, each looked at once.
     fn days_apart(&self) -> Option<Option<i64>> {
-        let mut kinds: [[Option<Option<DaysOfMonth>>; 7]; 4] = Default::default();
         let mut apart: Option<i64> = None;
-        // Days from the first of the first year to that of the month.
-        let mut begins: i64 = 0;
         let mut last_seen: Option<i64> = None;
-        for (year, month) in
-            (YEARS.0..=YEARS.1).flat_map(|year| (1..=12).map(move |month| (year, month)))
-        {
-            let length = days_in(year, month);
-            if self.months.contains(month) && self.years.contains(year) {
-                let kind = &mut kinds[length as usize - 28][(begins % 7) as usize];
-                let days = kind.get_or_insert_with(|| self.days_of_month(year, month));
-                if let Some(days) = days {
-                    let across = last_seen.map(|seen| begins + days.first - seen);
-                    apart = [apart, days.apart, across].into_iter().flatten().min();
-                    last_seen = Some(begins + days.last);
-                    if apart == Some(1) {
-                        break;
-                    }
-                }
+        for day in self.months(YEARS.0).flat_map(|month| month.starts()) {
+            apart = [apart, last_seen.map(|seen| day - seen)].into_iter().flatten().min();
+            last_seen = Some(day);
+            if apart == Some(1) {
+                break;
             }
-            begins += i64::from(length);
         }
         last_seen.map(|_| apart)
-    }
-
-    /// The days with starts in this month; `None` if there are none.
-    fn days_of_month(&self, year: u32, month: u32) -> Option<DaysOfMonth> {
-        let (year, month) = (i16::try_from(year).ok()?, i8::try_from(month).ok()?);
-        let dates = (1..=31).filter_map(|day| Date::new(year, month, day).ok());
-        let days: Vec<i64> = dates
-            .filter(|date| self.days.contain(*date))
-            .map(|date| i64::from(date.day()))
-            .collect();
-        Some(DaysOfMonth {
-            first: *days.first()?,
-            last: *days.last()?,
-            apart: days.windows(2).map(|pair| pair[1] - pair[0]).min(),
-        })
-    }
-
-    fn starts_of_day(
-        &self,
-        date: Date,
-        not_before: Option<DateTime>,
-        count: usize,
-        starts: &mut Vec<Timestamp>,
-    ) {
-        for hour in (0..24).filter(|hour| self.hours.contains(*hour)) {
-            for minute in (0..60).filter(|minute| self.minutes.contains(*minute)) {
-                let time = date.at(hour as i8, minute as i8, 0, 0);
-                if not_before.is_some_and(|first| time < first) {
-                    continue;
-                }
-                if starts.len() == count {
-                    return;
-                }
-                if let Ok(start) = Offset::UTC.to_timestamp(time) {
-                    starts.push(start);
-                }
-            }
-        }
     }
 }
 
 impl Days {
-    fn contain(&self, date: Date) -> bool {
-        let day = date.day() as u32;
-        let weekday = day_of_week(date.weekday());
-        let last = date.days_in_month() as u32;
+    /// All days of the week are all days.
+    pub(super) fn of_week(days: Set) -> Days {
+        if days.is_full() { Days::every() } else { Days::OfWeek(days) }
+    }
+
+    pub(super) fn every() -> Days {
+        Days::OfMonth(Set::full(DAY_OF_MONTH.range))
+    }
+
+    pub(super) fn are_every(&self) -> bool {
+        *self == Days::every()
+    }
+
+    /// The days that are meant in a month of `length` days whose first is the weekday `first`, as bits, the
+    /// lowest for the first day.
+    fn of(&self, length: u32, first: u32) -> u32 {
+        (1..=length)
+            .filter(|day| self.contain(*day, length, first))
+            .fold(0, |bits, day| bits | 1 << (day - 1))
+    }
+
+    fn contain(&self, day: u32, length: u32, first: u32) -> bool {
+        let weekday = weekday_in(day, first);
         match self {
             Days::OfMonth(set) => set.contains(day),
-            Days::LastOfMonth => day == last,
-            Days::LastWeekday => day == nearest_weekday(date, last),
+            Days::LastOfMonth => day == length,
+            Days::LastWeekday => day == nearest_weekday(length, length, first),
             Days::NearestWeekday(wanted) => {
-                *wanted <= last && day == nearest_weekday(date, *wanted)
+                *wanted <= length && day == nearest_weekday(*wanted, length, first)
             }
             Days::OfWeek(set) => set.contains(weekday),
-            Days::LastOfWeek(wanted) => weekday == *wanted && day + 7 > last,
+            Days::LastOfWeek(wanted) => weekday == *wanted && day + 7 > length,
             Days::NthOfWeek(wanted, nth) => weekday == *wanted && day.div_ceil(7) == *nth,
         }
     }
@@ -273,32 +240,49 @@ impl Days {
 
 /// The days of a month (the Gregorian calendar's).
 fn days_in(year: u32, month: u32) -> u32 {
-    let is_leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
     match month {
-        2 if is_leap => 29,
+        2 if is_leap(year) => 29,
         2 => 28,
         4 | 6 | 9 | 11 => 30,
         _ => 31,
     }
 }
 
-/// The day of `date`'s month that is the nearest to `day` of those from Monday to Friday.
-fn nearest_weekday(date: Date, day: u32) -> u32 {
-    let last = date.days_in_month() as u32;
-    let shift = SignedDuration::from_hours(24 * (i64::from(day) - i64::from(date.day())));
-    let weekday = date.checked_add(shift).map(|wanted| wanted.weekday());
-    match weekday {
-        Ok(Weekday::Saturday) if day == 1 => 3,
-        Ok(Weekday::Saturday) => day - 1,
-        Ok(Weekday::Sunday) if day == last => day - 2,
-        Ok(Weekday::Sunday) => day + 1,
-        _ => day,
-    }
+fn is_leap(year: u32) -> bool {
+    year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400))
 }
 
-/// AWS's number of a weekday, 1 for Sunday.
-fn day_of_week(weekday: Weekday) -> u32 {
-    weekday.to_sunday_one_offset() as u32
+/// The days from the first of 1970 to that of this month; `year` is 1970 or later.
+fn days_before(year: u32, month: u32) -> i64 {
+    const MONTHS: [u32; 12] = [0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334];
+    let past = year - 1;
+    let leap_years = past / 4 - past / 100 + past / 400 - 477;
+    let months = MONTHS.get(month as usize - 1).copied().unwrap_or_default();
+    let leap_day = u32::from(month > 2 && is_leap(year));
+    i64::from((year - YEARS.0) * 365 + leap_years + months + leap_day)
+}
+
+/// AWS's number of a day's weekday, 1 for Sunday; `day` counts from 1970, which began with a Thursday.
+fn day_of_week(day: i64) -> u32 {
+    (day + 4).rem_euclid(7) as u32 + 1
+}
+
+/// The weekday of a day of a month whose first is the weekday `first`.
+fn weekday_in(day: u32, first: u32) -> u32 {
+    (first + day - 2) % 7 + 1
+}
+
+/// The day of the month that is the nearest to `day` of those from Monday to Friday.
+fn nearest_weekday(day: u32, length: u32, first: u32) -> u32 {
+    const SUNDAY: u32 = 1;
+    const SATURDAY: u32 = 7;
+    match weekday_in(day, first) {
+        SATURDAY if day == 1 => 3,
+        SATURDAY => day - 1,
+        SUNDAY if day == length => day - 2,
+        SUNDAY => day + 1,
+        _ => day,
+    }
 }
 
 fn parse_day_of_month(text: &str) -> Result<Days, String> {
@@ -308,19 +292,42 @@ fn parse_day_of_month(text: &str) -> Result<Days, String> {
         "LW" => return Ok(Days::LastWeekday),
         _ => {}
     }
+    if in_a_list(&upper, |part| matches!(part, "L" | "LW") || part.ends_with('W')) {
+        return Err(format!(
+            "day-of-month: `L`, `LW` and a day with W stand alone, not in a list as in `{}`",
+            shortened(text)
+        ));
+    }
+    if upper.starts_with("L-") {
+        // Quartz has it.
+        return Err(format!(
+            "day-of-month: AWS counts no days back from the last one: allowed are 1 to 31, `L`, `LW` \
+             and a day with W, not `{}`",
+            shortened(text)
+        ));
+    }
     if let Some(day) = upper.strip_suffix('W') {
         return Ok(Days::NearestWeekday(DAY_OF_MONTH.value(day)?));
     }
     Ok(Days::OfMonth(DAY_OF_MONTH.parse(text)?))
 }
 
+/// Whether there is a list with a part that can only stand alone.
+fn in_a_list(text: &str, alone: impl Fn(&str) -> bool) -> bool {
+    text.contains(',') && text.split(',').any(alone)
+}
+
 fn parse_day_of_week(text: &str) -> Result<Days, String> {
     let upper = text.to_ascii_uppercase();
     if upper == "L" {
         // Of a week, the last day is Saturday.
-        let mut saturday = Set::empty(1);
-        saturday.insert(7);
-        return Ok(Days::OfWeek(saturday));
+        return Ok(Days::OfWeek(Set::of(DAY_OF_WEEK.range, [7])));
+    }
+    if in_a_list(&upper, |part| part.ends_with('L') || part.contains('#')) {
+        return Err(format!(
+            "day-of-week: `L`, `6L` and `3#2` stand alone, not in a list as in `{}`",
+            shortened(text)
+        ));
     }
     if let Some((day, nth)) = upper.split_once('#') {
         let day = DAY_OF_WEEK.value(day)?;
@@ -343,83 +350,24 @@ fn parse_day_of_week(text: &str) -> Result<Days, String> {
     if let Some(day) = upper.strip_suffix('L') {
         return Ok(Days::LastOfWeek(DAY_OF_WEEK.value(day)?));
     }
-    Ok(Days::OfWeek(DAY_OF_WEEK.parse(text)?))
-}
-
-impl Field {
-    /// A list of values, ranges and steps.
-    fn parse(&self, text: &str) -> Result<Set, String> {
-        let mut set = Set::empty(self.range.0);
-        for part in text.split(',') {
-            self.parse_part(part, &mut set)?;
-        }
-        Ok(set)
-    }
-
-    fn parse_part(&self, part: &str, set: &mut Set) -> Result<(), String> {
-        let (smallest, largest) = self.range;
-        let (values, step) = match part.split_once('/') {
-            Some((values, step)) => (values, Some(self.step(step)?)),
-            None => (part, None),
-        };
-        let (from, to) = if values == "*" {
-            (smallest, largest)
-        } else if let Some((from, to)) = values.split_once('-') {
-            (self.value(from)?, self.value(to)?)
+    let counts_from_zero = |part: &str| part.split(['-', '/']).next() == Some("0");
+    let days = DAY_OF_WEEK.parse(text).map_err(|wrong| {
+        if text.split(',').any(counts_from_zero) {
+            format!("{wrong}; AWS counts from 1 for SUN")
         } else {
-            let from = self.value(values)?;
-            (from, if step.is_some() { largest } else { from })
-        };
-        if from > to && !self.wraps {
-            return Err(format!("{}: the range `{values}` goes backwards", self.name));
+            wrong
         }
-        let size = largest - smallest + 1;
-        let length = if from <= to { to - from } else { to + size - from };
-        for offset in (0..=length).step_by(step.unwrap_or(1) as usize) {
-            set.insert((from - smallest + offset) % size + smallest);
-        }
-        Ok(())
-    }
-
-    fn step(&self, text: &str) -> Result<u32, String> {
-        if !self.steps {
-            return Err(format!("{}: AWS takes no steps (`/`) here", self.name));
-        }
-        let size = self.range.1 - self.range.0 + 1;
-        number(text).filter(|step| (1..=size).contains(step)).ok_or_else(|| {
-            format!("{}: a step is a number from 1 to {size}, not `{}`", self.name, shortened(text))
-        })
-    }
-
-    fn value(&self, text: &str) -> Result<u32, String> {
-        let (smallest, largest) = self.range;
-        let named = self.names.iter().position(|name| name.eq_ignore_ascii_case(text));
-        let value = named.map(|at| at as u32 + smallest).or_else(|| number(text));
-        value.filter(|value| (smallest..=largest).contains(value)).ok_or_else(|| {
-            let names = match (self.names.first(), self.names.last()) {
-                (Some(first), Some(last)) => format!(" or {first} to {last}"),
-                _ => String::new(),
-            };
-            format!(
-                "{}: allowed are {smallest} to {largest}{names}, not `{}`",
-                self.name,
-                shortened(text)
-            )
-        })
-    }
-}
-
-/// A number of at most four digits and no sign.
-fn number(text: &str) -> Option<u32> {
-    let digits = (1..=4).contains(&text.len()) && text.bytes().all(|one| one.is_ascii_digit());
-    digits.then(|| text.parse().ok()).flatten()
+    })?;
+    Ok(Days::of_week(days))
 }
 
 #[cfg(test)]
-mod tests {
+pub(in crate::domain::schedule) mod tests {
+    use jiff::civil::{Date, DateTime};
     use proptest::prelude::*;
 
     use super::*;
+    use crate::domain::schedule::cases;
 
     fn starts(inner: &str, after: &str, count: usize) -> Vec<String> {
         let after: Timestamp = after.parse().unwrap();
@@ -497,7 +445,11 @@ mod tests {
             ("0 0 0 * ? *", "day-of-month"),
             ("0 0 32 * ? *", "day-of-month"),
             ("0 0 * 13 ? *", "month"),
-            ("0 0 ? * 0 *", "day-of-week: allowed are 1 to 7 or SUN to SAT"),
+            (
+                "0 0 ? * 0 *",
+                "day-of-week: allowed are 1 to 7 or SUN to SAT, not `0`; AWS counts from 1 for SUN",
+            ),
+            ("0 0 L-3 * ? *", "day-of-month: AWS counts no days back"),
             ("0 0 ? * 8 *", "day-of-week"),
             ("0 0 ? * MON/2 *", "no steps"),
             ("0 0 ? * 2#6 *", "1 to 5"),
@@ -505,9 +457,15 @@ mod tests {
             ("0 0 * * ? 2200", "year"),
             ("0 0 * * ? 2030-2028", "backwards"),
             ("0/0 * * * ? *", "a step"),
+            ("*/60 * * * ? *", "minutes: a step is a number from 1 to 59, not `60`"),
+            ("0 */24 * * ? *", "hours: a step is a number from 1 to 23, not `24`"),
+            ("0 0 1/32 * ? *", "day-of-month: a step is a number from 1 to 31, not `32`"),
+            ("0 0 1 */13 ? *", "month: a step is a number from 1 to 12, not `13`"),
             ("? * * * ? *", "minutes"),
             ("0 0 L-3 * ? *", "day-of-month"),
             ("0 0 W * ? *", "day-of-month"),
+            ("0 0 L,15W * ? *", "day-of-month: `L`, `LW` and a day with W stand alone"),
+            ("0 0 ? * 2,6L *", "day-of-week: `L`, `6L` and `3#2` stand alone"),
             ("1, * * * ? *", "minutes"),
             ("+1 * * * ? *", "minutes"),
             ("0 0 * FOO ? *", "JAN to DEC"),
@@ -551,71 +509,126 @@ mod tests {
         )
     }
 
-    /// Whether the expression fires in the minute of `time`, decided from its text, field by
-    /// field, the obvious and slow way.
-    fn fires(inner: &str, time: DateTime) -> bool {
-        let fields: Vec<&str> = inner.split(' ').collect();
-        let listed = |text: &str, value: u32, range: (u32, u32)| {
-            text.split(',').any(|part| {
-                let (values, step) = part.split_once('/').unwrap_or((part, "1"));
-                let step: u32 = step.parse().unwrap();
-                let mut at = match values.split_once('-') {
-                    Some((from, _)) => from.parse().unwrap(),
-                    None if values == "*" => range.0,
-                    None => values.parse().unwrap(),
-                };
-                let to = match values.split_once('-') {
-                    Some((_, to)) => to.parse().unwrap(),
-                    None if values == "*" || part.contains('/') => range.1,
-                    None => at,
-                };
-                let mut since: u32 = 0;
-                loop {
-                    if at == value && since.is_multiple_of(step) {
-                        return true;
-                    }
-                    if at == to {
-                        return false;
-                    }
-                    at = if at == range.1 { range.0 } else { at + 1 };
-                    since += 1;
+    /// What an expression means, read from its text the obvious way: a table of values for each field, and
+    /// days looked for one by one.
+    struct Reference {
+        minutes: Vec<bool>,
+        hours: Vec<bool>,
+        months: Vec<bool>,
+        years: Vec<bool>,
+        day_of_month: String,
+        day_of_week: String,
+        listed_days: Vec<bool>,
+    }
+
+    /// Whether each value from 0 to the largest is listed.
+    fn listed(text: &str, range: (u32, u32)) -> Vec<bool> {
+        let mut table = vec![false; range.1 as usize + 1];
+        for part in text.split(',') {
+            let (values, step) = part.split_once('/').unwrap_or((part, "1"));
+            let step: u32 = step.parse().unwrap();
+            let mut at = match values.split_once('-') {
+                Some((from, _)) => from.parse().unwrap(),
+                None if values == "*" => range.0,
+                None => values.parse().unwrap(),
+            };
+            let to = match values.split_once('-') {
+                Some((_, to)) => to.parse().unwrap(),
+                None if values == "*" || part.contains('/') => range.1,
+                None => at,
+            };
+            let mut since: u32 = 0;
+            loop {
+                if since.is_multiple_of(step) {
+                    table[at as usize] = true;
                 }
-            })
-        };
-        let date = time.date();
-        let weekday =
-            |day: i8| day_of_week(Date::new(date.year(), date.month(), day).unwrap().weekday());
-        let is_weekday = |day: i8| (2..=6).contains(&weekday(day));
-        let last = date.days_in_month();
-        let day_matches = match (fields[2], fields[4]) {
-            ("L", _) => date.day() == last,
-            ("LW", _) => (1..=last).rev().find(|day| is_weekday(*day)) == Some(date.day()),
-            (days, _) if days.ends_with('W') => {
-                let wanted: i8 = days.trim_end_matches('W').parse().unwrap();
-                let nearest = (1..=last)
-                    .filter(|day| is_weekday(*day))
-                    .min_by_key(|day| (day - wanted).abs());
-                wanted <= last && nearest == Some(date.day())
+                if at == to {
+                    break;
+                }
+                at = if at == range.1 { range.0 } else { at + 1 };
+                since += 1;
             }
-            ("?", days) if days.ends_with('L') => {
-                let wanted: u32 = days.trim_end_matches('L').parse().unwrap();
-                (1..=last).rev().find(|day| weekday(*day) == wanted) == Some(date.day())
+        }
+        table
+    }
+
+    impl Reference {
+        fn of(inner: &str) -> Reference {
+            let fields: Vec<&str> = inner.split(' ').collect();
+            let special = |text: &str| text.contains(['L', 'W', '#', '?']);
+            let listed_days = match (fields[2], fields[4]) {
+                (days, "?") if !special(days) => listed(days, (1, 31)),
+                ("?", days) if !special(days) => listed(days, (1, 7)),
+                _ => Vec::new(),
+            };
+            Reference {
+                minutes: listed(fields[0], (0, 59)),
+                hours: listed(fields[1], (0, 23)),
+                months: listed(fields[3], (1, 12)),
+                years: listed(fields[5], YEARS),
+                day_of_month: fields[2].to_owned(),
+                day_of_week: fields[4].to_owned(),
+                listed_days,
             }
-            ("?", days) if days.contains('#') => {
-                let (wanted, nth) = days.split_once('#').unwrap();
-                let wanted: u32 = wanted.parse().unwrap();
-                (1..=last)
-                    .filter(|day| weekday(*day) == wanted)
-                    .nth(nth.parse::<usize>().unwrap() - 1)
-                    == Some(date.day())
+        }
+
+        fn means(&self, date: Date) -> bool {
+            if !self.months[date.month() as usize] || !self.years[date.year() as usize] {
+                return false;
             }
-            ("?", days) => listed(days, weekday(date.day()), (1, 7)),
-            (days, _) => listed(days, date.day() as u32, (1, 31)),
-        };
-        day_matches
-            && listed(fields[0], time.minute() as u32, (0, 59))
-            && listed(fields[1], time.hour() as u32, (0, 23))
-            && listed(fields[3], date.month() as u32, (1, 12))
+            let weekday = |day: i8| {
+                let date = Date::new(date.year(), date.month(), day).unwrap();
+                date.weekday().to_sunday_one_offset()
+            };
+            let is_weekday = |day: i8| (2..=6).contains(&weekday(day));
+            let last = date.days_in_month();
+            match (self.day_of_month.as_str(), self.day_of_week.as_str()) {
+                ("L", _) => date.day() == last,
+                ("LW", _) => (1..=last).rev().find(|day| is_weekday(*day)) == Some(date.day()),
+                (days, _) if days.ends_with('W') => {
+                    let wanted: i8 = days.trim_end_matches('W').parse().unwrap();
+                    let nearest = (1..=last)
+                        .filter(|day| is_weekday(*day))
+                        .min_by_key(|day| (day - wanted).abs());
+                    wanted <= last && nearest == Some(date.day())
+                }
+                ("?", days) if days.ends_with('L') => {
+                    let wanted: i8 = days.trim_end_matches('L').parse().unwrap();
+                    (1..=last).rev().find(|day| weekday(*day) == wanted) == Some(date.day())
+                }
+                ("?", days) if days.contains('#') => {
+                    let (wanted, nth) = days.split_once('#').unwrap();
+                    let (wanted, nth): (i8, usize) =
+                        (wanted.parse().unwrap(), nth.parse().unwrap());
+                    (1..=last).filter(|day| weekday(*day) == wanted).nth(nth - 1)
+                        == Some(date.day())
+                }
+                ("?", _) => self.listed_days[weekday(date.day()) as usize],
+                _ => self.listed_days[date.day() as usize],
+            }
+        }
+
+        /// Every minute of every day from `from` to `until` is looked at, till `count` starts are found.
+        fn starts(&self, from: DateTime, until: DateTime, count: usize) -> Vec<DateTime> {
+            let mut found = Vec::new();
+            let mut date = from.date();
+            while date.year() <= YEARS.1 as i16 && date <= until.date() && found.len() < count {
+                if self.means(date) {
+                    for minute in 0..24 * 60 {
+                        let time = date.at((minute / 60) as i8, (minute % 60) as i8, 0, 0);
+                        if self.hours[minute / 60]
+                            && self.minutes[minute % 60]
+                            && (from..=until).contains(&time)
+                            && found.len() < count
+                        {
+                            found.push(time);
+                        }
+                    }
+                }
+                date = date.tomorrow().unwrap();
+            }
+            found
+        }
     }
 
     #[test]
@@ -715,28 +728,158 @@ mod tests {
         }
     }
 
+    fn any_year() -> BoxedStrategy<String> {
+        let part = prop_oneof![
+            (YEARS.0..=YEARS.1).prop_map(|year| year.to_string()),
+            (2024..=2044u32).prop_map(|year| year.to_string()),
+            (2020..=2040u32, 0..=15u32).prop_map(|(year, more)| format!("{year}-{}", year + more)),
+            (1970..=2040u32, 1..=40u32).prop_map(|(year, step)| format!("{year}/{step}")),
+            (2000..=2030u32, 0..=60u32, 1..=9u32)
+                .prop_map(|(year, more, step)| format!("{year}-{}/{step}", year + more)),
+        ];
+        prop_oneof![
+            Just("*".to_owned()),
+            (1..=50u32).prop_map(|step| format!("*/{step}")),
+            prop::collection::vec(part, 1..5).prop_map(|parts| parts.join(",")),
+        ]
+        .boxed()
+    }
+
+    /// Expressions of all forms: also those of few days in all the years.
+    pub(in crate::domain::schedule) fn any_expression() -> impl Strategy<Value = String> {
+        let rare = prop::sample::select(vec![
+            ("29", "2", "?"),
+            ("30", "2", "?"),
+            ("31", "2,4,6", "?"),
+            ("29,30", "2", "?"),
+            ("29W", "2", "?"),
+            ("31W", "*", "?"),
+            ("?", "2", "2#5"),
+            ("?", "*", "7#5"),
+            ("?", "2", "1L"),
+            ("L", "2", "?"),
+            ("31", "*", "?"),
+        ])
+        .prop_map(|(day_of_month, month, day_of_week)| {
+            (day_of_month.to_owned(), month.to_owned(), day_of_week.to_owned())
+        });
+        let common = expression().prop_map(|inner| {
+            let fields: Vec<String> = inner.split(' ').map(str::to_owned).collect();
+            (fields[2].clone(), fields[3].clone(), fields[4].clone())
+        });
+        let days = prop_oneof![1 => rare, 3 => common];
+        (field((0, 59), true), field((0, 23), true), days, any_year()).prop_map(
+            |(minutes, hours, (day_of_month, month, day_of_week), years)| {
+                format!("{minutes} {hours} {day_of_month} {month} {day_of_week} {years}")
+            },
+        )
+    }
+
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(64))]
+        #![proptest_config(ProptestConfig::with_cases(cases(2_000)))]
         #[test]
         fn the_next_starts_are_those_of_the_slow_reference(
-            inner in expression(),
-            second in 1_700_000_000i64..1_900_000_000,
+            inner in any_expression(),
+            // From 1969 to 2200.
+            second in prop_oneof![3 => 1_700_000_000i64..1_900_000_000, 1 => -10_000_000i64..7_260_000_000],
+            count in 1..12usize,
         ) {
+            const YEARS_LOOKED_AT: i64 = 10;
             let after = Timestamp::from_second(second).unwrap();
-            let starts = Cron::parse(&inner).unwrap().next_starts(after, 5);
+            let starts = Cron::parse(&inner).unwrap().next_starts(after, count);
             prop_assert!(starts.windows(2).all(|pair| pair[0] < pair[1]));
-            let found: Vec<Timestamp> = (second / 60 + 1..)
-                .take(60 * 24 * 30)
-                .map(|minute| Timestamp::from_second(minute * 60).unwrap())
-                .filter(|at| fires(&inner, Offset::UTC.to_datetime(*at)))
-                .take(5)
-                .collect();
-            prop_assert_eq!(&starts[..found.len()], &found[..]);
-            // Within the 30 days that the reference looked at, nothing was made up either.
-            if found.len() < 5 && starts.len() > found.len() {
-                let horizon = second + 60 * 60 * 24 * 30;
-                prop_assert!(starts[found.len()].as_second() >= horizon);
-            }
+            prop_assert!(starts.iter().all(|start| *start > after));
+            prop_assert!(starts.len() <= count);
+            let datetime = |second: i64| Offset::UTC.to_datetime(Timestamp::from_second(second).unwrap());
+            // Nothing is meant before 1970.
+            let from = datetime((second.div_euclid(60) * 60 + 60).max(0));
+            let until = datetime(second.max(0) + YEARS_LOOKED_AT * 366 * DAY_SECONDS);
+            let found = Reference::of(&inner).starts(from, until, count);
+            let starts: Vec<DateTime> =
+                starts.into_iter().map(|start| Offset::UTC.to_datetime(start)).collect();
+            prop_assert_eq!(starts.get(..found.len()), Some(&found[..]));
+            // In the time that the reference looked at, nothing was made up either.
+            prop_assert!(starts[found.len()..].iter().all(|start| *start > until));
+        }
+    }
+
+    /// Lists as long as they fit into an expression, of steps that together give uneven values.
+    fn long_expression() -> impl Strategy<Value = String> {
+        let list = |(from, to): (u32, u32), most: usize| {
+            let term = (from..=to, from..=to, 2..=20u32)
+                .prop_map(|(a, b, step)| format!("{}-{}/{}", a.min(b), a.max(b), step));
+            prop::collection::vec(term, 1..=most).prop_map(|terms| terms.join(","))
+        };
+        (list((0, 59), 9), list((0, 23), 4), list((1, 31), 4), list(YEARS, 10))
+            .prop_map(|(minutes, hours, days, years)| {
+                format!("{minutes} {hours} {days} * ? {years}")
+            })
+            .prop_filter("AWS takes so much", |inner| inner.len() <= 250)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(cases(1_000)))]
+        #[test]
+        fn what_is_printed_is_read_as_the_same(
+            inner in prop_oneof![3 => any_expression().boxed(), 1 => long_expression().boxed()],
+        ) {
+            let cron = Cron::parse(&inner).unwrap();
+            let canonical = cron.canonical();
+            prop_assert!(canonical.len() + "cron()".len() <= crate::domain::schedule::EXPRESSION_MAX);
+            let again = Cron::parse(&canonical).unwrap();
+            prop_assert_eq!(&again, &cron);
+            prop_assert_eq!(again.canonical(), canonical);
+        }
+    }
+
+    #[test]
+    fn what_never_starts_is_known() {
+        for inner in
+            ["* * 30 2 ? *", "0 0 31 4,6 ? 2027/2", "0 0 29 2 ? 2100", "0 0 ? 2 2#5 2029-2031"]
+        {
+            assert!(Cron::parse(inner).unwrap().never_starts(), "{inner}");
+        }
+        for inner in ["0 0 29 2 ? *", "0 0 ? 2 2#5 *", "0 0 1 1 ? 1970", "59 23 31 12 ? 2199"] {
+            assert!(!Cron::parse(inner).unwrap().never_starts(), "{inner}");
+        }
+    }
+
+    /// The fastest of many previews of 10, as other work on the machine only slows them.
+    fn preview_takes(inner: &str) -> std::time::Duration {
+        let cron = Cron::parse(inner).unwrap();
+        let after = "2026-03-01T00:00:00Z".parse().unwrap();
+        let once = |_| {
+            let began = std::time::Instant::now();
+            std::hint::black_box(cron.next_starts(after, 10));
+            began.elapsed()
+        };
+        (0..50).map(once).min().unwrap()
+    }
+
+    const SLOWEST: [&str; 6] = [
+        "0 0 30 2 ? *",
+        "0 0 29 2 ? *",
+        "0 0 ? 2 2#5 *",
+        "0 0 31 2,4,6,9,11 ? *",
+        "0 0 1 1 ? 2199",
+        "* * * * ? *",
+    ];
+
+    /// In a build without optimisation.
+    #[test]
+    fn a_preview_takes_less_than_a_millisecond() {
+        for inner in SLOWEST {
+            let took = preview_takes(inner);
+            assert!(took < std::time::Duration::from_millis(1), "{inner}: {took:?}");
+        }
+    }
+
+    #[test]
+    #[ignore = "measures, for people to read"]
+    fn measure_previews() {
+        use std::io::Write as _;
+        for inner in SLOWEST {
+            writeln!(std::io::stderr(), "{inner}: {:?}", preview_takes(inner)).unwrap();
         }
     }
 }
