@@ -154,8 +154,12 @@ impl Schedule {
 impl TryFrom<String> for Schedule {
     type Error = String;
 
+    /// Reads what is stored: also what was accepted before and is not any more.
     fn try_from(expression: String) -> Result<Schedule, String> {
-        Schedule::parse(&expression)
+        Schedule::parse(&expression).or_else(|message| {
+            let kind = with_former_steps(&expression).map(|known| known.kind);
+            kind.map(|kind| Schedule { kind, expression }).ok_or(message)
+        })
     }
 }
 
@@ -169,6 +173,23 @@ impl fmt::Display for Schedule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.expression)
     }
+}
+
+/// What `expression` means with steps as long as their field, `/60` in the minutes and `/24` in the hours: the
+/// first value alone.
+fn with_former_steps(expression: &str) -> Option<Schedule> {
+    let fields: Vec<&str> = inside(expression, "cron")?.split(' ').collect();
+    let [minutes, hours, rest @ ..] = &fields[..] else { return None };
+    let without = |field: &str, step: &str| {
+        let parts = field.split(',').map(|part| match part.strip_suffix(step) {
+            Some("*") => "0",
+            Some(values) => values.split('-').next().unwrap_or(values),
+            None => part,
+        });
+        parts.collect::<Vec<_>>().join(",")
+    };
+    let (minutes, hours) = (without(minutes, "/60"), without(hours, "/24"));
+    Schedule::parse_strictly(&format!("cron({minutes} {hours} {})", rest.join(" "))).ok()
 }
 
 /// What stands between `keyword(` and the closing parenthesis.
@@ -338,5 +359,20 @@ mod tests {
         let json = serde_json::to_string(&schedule).unwrap();
         assert_eq!(json, "\"cron(0 0/1 ? * MON-FRI *)\"");
         assert_eq!(serde_json::from_str::<Schedule>(&json).unwrap(), schedule);
+    }
+
+    /// A job with one could neither be listed nor deleted otherwise.
+    #[test]
+    fn what_was_accepted_before_is_still_read_from_the_table() {
+        for (former, same) in [
+            ("cron(*/60 4 * * ? *)", "cron(0 4 * * ? *)"),
+            ("cron(7/60,20-30/60,50 */24 * * ? *)", "cron(7,20,50 0 * * ? *)"),
+        ] {
+            assert!(Schedule::parse(former).is_err());
+            let read: Schedule = serde_json::from_value(former.into()).unwrap();
+            assert_eq!(read.expression(), former);
+            assert_eq!(read.kind, Schedule::parse(same).unwrap().kind);
+        }
+        assert!(serde_json::from_value::<Schedule>("cron(*/61 4 * * ? *)".into()).is_err());
     }
 }
