@@ -10,6 +10,7 @@ mod documented;
 mod field;
 mod linux;
 mod mistakes;
+mod preview;
 
 use std::fmt;
 
@@ -17,6 +18,8 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use cron::Cron;
+
+pub use preview::{Preview, PreviewRequest};
 
 /// Why an expression is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -14,7 +14,7 @@ use crate::domain::access::Role;
 /// The least role that an operation asks for, in the team that its path names.
 ///
 /// An operation without a row is refused to everybody.
-const TABLE: [(&str, Role); 28] = [
+const TABLE: [(&str, Role); 29] = [
     ("list_jobs", Role::Viewer),
     ("get_job", Role::Viewer),
     ("list_runs", Role::Viewer),
@@ -43,6 +43,8 @@ const TABLE: [(&str, Role); 28] = [
     // Whoever was recognised: each is shown what is theirs.
     ("list_teams", Role::Viewer),
     ("who_am_i", Role::Viewer),
+    // It is about nothing that there is.
+    ("preview_schedule", Role::Viewer),
     // What a run has in place of the definition is a change of it for that run.
     (START_WITH_OVERRIDES, Role::Editor),
 ];

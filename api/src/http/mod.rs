@@ -12,6 +12,7 @@ pub mod openapi;
 mod problem;
 mod rate;
 mod runs;
+mod schedules;
 mod teams;
 mod tokens;
 

@@ -5,7 +5,7 @@ use utoipa::{Modify, OpenApi};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{Api, audit, jobs, runs, teams, tokens};
+use super::{Api, audit, jobs, runs, schedules, teams, tokens};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -21,6 +21,7 @@ use super::{Api, audit, jobs, runs, teams, tokens};
     tags(
         (name = "jobs", description = "What runs, where and when"),
         (name = "runs", description = "The history: what ran, how it ended, what it wrote"),
+        (name = "schedules", description = "What a schedule means"),
         (name = "teams", description = "Who owns jobs, and what those may not go beyond"),
         (name = "tokens", description = "With what a team's people and programs ask"),
         (name = "audit", description = "Who changed what, and who tried to"),
@@ -56,6 +57,7 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(runs::get))
         .routes(routes!(runs::requests::stop))
         .routes(routes!(runs::logs))
+        .routes(routes!(schedules::preview))
         .routes(routes!(teams::create, teams::list))
         .routes(routes!(teams::get, teams::replace, teams::update, teams::delete))
         .routes(routes!(teams::who_am_i))
