@@ -228,7 +228,7 @@ ATTEMPTS = [
     # In it the audit log, to which entries are added and nothing else.
     near(ALL, "dynamodb:PutItem", table(), IN_THE_LOG),
     *(near(by, f"dynamodb:{action}", table(), {"dynamodb:LeadingKeys": ("TEAM#platform",)})
-      .contexts("dynamodb:LeadingKeys", *IN_THE_LOG.values(), ("TEAM#platform", "AUDIT#platform"))
+      .contexts("dynamodb:LeadingKeys", *IN_THE_LOG.values())
       for by, action in ((ALL, "UpdateItem"), (PROVISIONING, "DeleteItem"))),
     # The queues.
     near({"events"}, "sqs:ReceiveMessage", TEMPLATE.attribute("StartQueue", "Arn"))
@@ -475,7 +475,7 @@ WILDCARDS = {
     "which key a secret is encrypted with is not known; the condition holds it to the stores of secrets": {
         ("DecryptSecrets", "Resource", "kms:key/*"),
     },
-    "what begins so is of the audit log, and denied": {("AuditLogStays", "ForAnyValue:StringLike", "AUDIT#*")},
+    "what begins so is of the audit log, and denied": {("AuditLogStays", "ForAllValues:StringLike", "AUDIT#*")},
     "the streams of the function's own log group, as CloudFormation tells its ARN": {
         ("OwnLog", "Resource", f"logs:log-group:{STACK}-{name}LogGroup-1A2B3C4D5E6F:*")
         for name in ("Http", "Events", "Sweep")

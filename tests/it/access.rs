@@ -384,7 +384,7 @@ async fn every_operation_takes_the_role_that_the_table_says() {
                     let told = operation.is_of_team() && operation.writes();
                     assert_eq!(new_entries, usize::from(told), "{what}");
                     // The entry, if the team is there; before it the team and the token of who asks.
-                    assert_eq!(writes, vec!["dynamodb:TransactWriteItems"; new_entries], "{what}");
+                    assert_eq!(writes, vec!["dynamodb:PutItem"; new_entries], "{what}");
                     assert!(calls.len() <= 3, "{what}: {calls:?}");
                 }
                 Outcome::Done => assert_eq!(answer.status, status, "{what}: {}", answer.text),

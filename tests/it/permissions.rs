@@ -68,7 +68,7 @@ fn allowed(resources: &[&str]) -> BTreeSet<String> {
 }
 
 /// Whoever may write into the table may neither change nor delete what stands in the audit log. A condition
-/// with `ForAllValues` would hold where there is no key to look at.
+/// with `ForAllValues` alone would hold where there is no key to look at.
 #[test]
 fn the_audit_log_is_only_ever_added_to() {
     for resource in ["ProvisionPolicy", "EventsRole"] {
@@ -83,7 +83,8 @@ fn the_audit_log_is_only_ever_added_to() {
             "Action: [dynamodb:UpdateItem, dynamodb:DeleteItem]",
             "Resource: !GetAtt Table.Arn",
             "Condition:",
-            r##""ForAnyValue:StringLike": { "dynamodb:LeadingKeys": "AUDIT#*" }"##,
+            r##""ForAllValues:StringLike": { "dynamodb:LeadingKeys": "AUDIT#*" }"##,
+            r##""Null": { "dynamodb:LeadingKeys": "false" }"##,
         ];
         assert_eq!(lines, wanted, "{resource}");
         assert!(allowed(&[resource]).contains("dynamodb:UpdateItem"), "{resource}");

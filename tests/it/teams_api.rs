@@ -315,6 +315,17 @@ async fn tightening_tells_which_jobs_do_not_comply() {
     assert_eq!(answer["not_complying"], json!({"jobs": [], "more": false}));
 }
 
+/// The change is made by then: it is no failure that its jobs can't be read.
+#[tokio::test]
+async fn a_change_is_answered_though_its_jobs_can_not_be_read() {
+    let api = with_team(everything()).await;
+    api.cloud.fail("dynamodb:Query", 1, "InternalServerError", "not now");
+    let answer = send(&api, "PATCH", DATA, json!({"display_name": "New"})).await.of_status(200);
+    assert!(api.cloud.has_failed());
+    assert_eq!(answer["not_complying"], json!({"jobs": [], "more": true}));
+    assert_eq!(answer["display_name"], "New");
+}
+
 #[tokio::test]
 async fn a_team_with_jobs_stays() {
     let api = with_team(json!({"name": "data"})).await;

@@ -142,7 +142,8 @@ async fn a_token_is_shown_once_and_nowhere_else() {
 async fn what_is_known_of_a_token_is_what_was_asked_for() {
     let api = Api::new();
     let owner = api.holder("platform", Role::Owner, 50);
-    let created_by = token("platform", Role::Owner, 50).1.principal_id();
+    let id = token("platform", Role::Owner, 50).1.principal_id();
+    let created_by = json!({"kind": "team_token", "id": id});
     for role in ["viewer", "operator", "editor", "owner"] {
         let answer = ask(&api, &owner, "POST", TOKENS, wanted(role)).await;
         let mut created = answer.of_status(201);
@@ -291,6 +292,26 @@ async fn an_instance_remembers_whom_it_knows_and_nobody_else() {
     assert_eq!(ask(&api, &unknown, "GET", ME, Value::Null).await.status, 401);
     api.cloud.put_token(&item);
     assert_eq!(ask(&api, &unknown, "GET", ME, Value::Null).await.status, 200);
+}
+
+/// Else whoever has a token that leaked could make the next one with it.
+#[tokio::test]
+async fn nothing_is_changed_with_a_token_that_was_revoked_by_whoever_remembers_it() {
+    let api = Api::new();
+    let (who, id) = made(&api, wanted("owner")).await;
+    assert_eq!(ask(&api, &who, "GET", TOKENS, Value::Null).await.status, 200);
+    api.call("DELETE", &format!("{TOKENS}/{id}")).await;
+    assert_eq!(ask(&api, &who, "GET", TOKENS, Value::Null).await.status, 200, "it is remembered");
+    let before = api.cloud.state().table.without_audit();
+    for (method, path, body) in [
+        ("POST", TOKENS.to_owned(), wanted("owner")),
+        ("DELETE", format!("{TOKENS}/{id}"), Value::Null),
+        ("POST", "/v1/teams/platform/jobs".to_owned(), crate::job::definition()),
+    ] {
+        let problem = ask(&api, &who, method, &path, body).await.problem(401, "unauthorized");
+        assert_eq!(problem["detail"], "this token was revoked", "{method} {path}");
+    }
+    assert_eq!(api.cloud.state().table.without_audit(), before);
 }
 
 #[tokio::test]

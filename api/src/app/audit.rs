@@ -57,7 +57,8 @@ impl App {
         Some(entry.denied(reason))
     }
 
-    /// Writes down what this app's author tried and may not do, and why, if the team exists.
+    /// Writes down what this app's author tried and may not do, and why. Whether there is such a team is not
+    /// asked: how long it takes would tell it.
     pub async fn audit_denied(
         &self,
         team: &TeamName,
@@ -66,7 +67,7 @@ impl App {
         moment: Moment,
     ) -> Result<()> {
         match self.entry_of_denied(team, target, reason, moment) {
-            Some(entry) => self.store.audit_put_denied(&entry).await,
+            Some(entry) => self.store.audit_put(&entry).await,
             None => Ok(()),
         }
     }

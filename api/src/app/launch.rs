@@ -18,7 +18,7 @@ use crate::domain::job::{Job, Phase, ResourceKind, read_stop_reason};
 use crate::domain::overrides::Overrides;
 use crate::domain::run::{Launch, Run, RunRequest, RunStatus, StopRequest, Trigger};
 use crate::domain::task::{TaskSnapshot, started_by_request};
-use crate::domain::team::Guardrails;
+use crate::domain::violation::{Violation, ViolationCode};
 use crate::error::{AwsFault, Error, FaultKind, Result};
 use crate::fleet::Order;
 use crate::provision::names::Names;
@@ -147,7 +147,8 @@ impl App {
     }
 
     /// The job, and what a run of it is to have in place of its definition's. That the job complies is not
-    /// asked: it runs as on its schedule.
+    /// asked where that is nothing: it runs as on its schedule. Else it would be new code with a role or a
+    /// secret that was taken back.
     ///
     /// Errors: `NotFound`; `Invalid`.
     pub(super) async fn job_to_run(
@@ -156,15 +157,24 @@ impl App {
         overrides: Value,
     ) -> Result<(Job, Overrides)> {
         let job = self.existing(key).await?;
-        // Of what can be overridden, guardrails are about the size alone.
-        let has_size = ["cpu", "memory"].into_iter().any(|key| overrides.get(key).is_some());
-        let guardrails = if has_size {
-            self.team(&key.team).await?.definition.guardrails
-        } else {
-            Guardrails::default()
-        };
-        let overrides = job.definition.read_overrides(overrides, &guardrails, &self.deployment);
-        Ok((job, overrides.map_err(Error::Invalid)?))
+        if overrides.as_object().is_some_and(serde_json::Map::is_empty) {
+            return Ok((job, Overrides::default()));
+        }
+        let rules = self.rules(&key.team).await?;
+        let guardrails = &rules.team.definition.guardrails;
+        let read = job.definition.read_overrides(overrides, guardrails, &self.deployment);
+        let forbidden = rules.forbidden(&job.definition);
+        if let Some(first) = forbidden.first() {
+            let detail = format!(
+                "the job does not keep to its team's guardrails ({}: {}), so that it can only be run as \
+                 it is, without overrides",
+                first.pointer, first.detail
+            );
+            let mut violations = read.err().unwrap_or_default();
+            violations.push(Violation::new("", ViolationCode::Forbidden, detail));
+            return Err(Error::Invalid(violations));
+        }
+        Ok((job, read.map_err(Error::Invalid)?))
     }
 
     /// Errors: `Conflict`.

@@ -1,6 +1,7 @@
 //! Teams: create, look at, change, delete.
 
 use serde_json::{Value, json};
+use tokio::time::timeout_at;
 use uuid::Uuid;
 
 use super::compliance::NotComplying;
@@ -131,11 +132,26 @@ impl App {
                 }
             };
             if done {
-                let not_complying = self.not_complying(&next).await?;
+                let not_complying = self.not_complying_in_time(&next, moment).await;
                 return Ok(ChangedTeam { team: next, created, not_complying });
             }
         }
         Err(Error::Busy(format!("team `{name}`")))
+    }
+
+    /// The jobs that do not comply. The team is changed by now: that they can't be read is no failure of
+    /// that, and only says that there may be more than are told.
+    async fn not_complying_in_time(&self, team: &Team, moment: Moment) -> NotComplying {
+        match timeout_at(moment.deadline, self.not_complying(team)).await {
+            Ok(Ok(told)) => return told,
+            Ok(Err(error)) => {
+                tracing::warn!(team = %team.name, %error, "the jobs that do not comply are not told");
+            }
+            Err(_) => {
+                tracing::warn!(team = %team.name, "no time left to tell the jobs that do not comply");
+            }
+        }
+        NotComplying { jobs: Vec::new(), more: true }
     }
 
     /// As [`App::team_change`], without doing it.

@@ -1,21 +1,26 @@
 //! The teams' tokens: make, list, revoke, and recognise who bears one.
 
+use std::time::Duration;
+
 use futures::future::try_join;
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 use subtle::ConstantTimeEq as _;
+use tokio::time::timeout;
 
 use super::jobs::checked_cursor;
 use super::reconcile::later;
 use super::{App, Moment};
 use crate::domain::audit::{Target, changes};
 use crate::domain::ids::TeamName;
-use crate::domain::token::{Secret, Standing, Token, TokenId, TokenRequest};
+use crate::domain::token::{Creator, Secret, Standing, Token, TokenId, TokenRequest};
 use crate::error::{Error, Result};
 use crate::store::encode_cursor;
 
 /// When a token was last used is known to so much: each note of it is a write.
 const USE_NOTED_EVERY: SignedDuration = SignedDuration::from_mins(5);
+/// For the note of it.
+const NOTE_TIME: Duration = Duration::from_secs(2);
 
 /// A page of tokens.
 #[derive(Debug)]
@@ -88,7 +93,10 @@ impl App {
             role: request.role,
             description: request.description,
             created_at: moment.now,
-            created_by: self.author.as_ref().map(|author| author.id.clone()).unwrap_or_default(),
+            created_by: self
+                .author
+                .as_ref()
+                .map(|author| Creator { kind: author.kind, id: author.id.clone() }),
             valid_until: request.valid_until,
             revoked_at: None,
             last_used_at: None,
@@ -164,9 +172,11 @@ impl App {
         let since = later(moment.now, -USE_NOTED_EVERY);
         if token.last_used_at.is_none_or(|at| at <= since) {
             // That it could not be noted is no reason to turn its holder away.
-            let noted = self.store.token_used(&token.team, &id, moment.now, since).await;
-            if let Err(error) = noted {
-                tracing::warn!(%error, "the use of a token is not noted");
+            let noted = self.store.token_used(&token.team, &id, moment.now, since);
+            match timeout(NOTE_TIME, noted).await {
+                Ok(Ok(_)) => {}
+                Ok(Err(error)) => tracing::warn!(%error, "the use of a token is not noted"),
+                Err(_) => tracing::warn!("the use of a token is not noted in time"),
             }
         }
         Ok(Recognised::Token(Box::new(token)))

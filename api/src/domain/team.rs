@@ -74,8 +74,9 @@ pub struct TeamDefaults {
 /// What a team's jobs may name and how large they may be. They narrow what the deployment allows, and
 /// never widen it.
 ///
-/// In patterns `*` stands for any characters; how images are compared stands in [`images`]. Where a list can be left out, `None` narrows nothing; an
-/// empty list lets nothing be named. What the deployment or the team gives by default complies always.
+/// In patterns `*` stands for any characters; how images are compared stands in [`images`]. Where a list can
+/// be left out, `None` narrows nothing; an empty list lets nothing be named. What the deployment or the team
+/// gives by default complies always.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Guardrails {

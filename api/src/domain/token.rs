@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::access::Role;
+use super::access::{PrincipalKind, Role};
 use super::fields::{Fields, read_object};
 use super::ids::TeamName;
 use super::job::check_text;
@@ -134,14 +134,22 @@ pub struct Token {
     pub role: Role,
     pub description: String,
     pub created_at: Timestamp,
-    /// The id of who made it.
-    pub created_by: String,
+    /// Who made it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created_by: Option<Creator>,
     pub valid_until: Timestamp,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revoked_at: Option<Timestamp>,
     /// When it was last seen, to some minutes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_used_at: Option<Timestamp>,
+}
+
+/// A principal, as [`super::access::Principal`] names it among those of its kind.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Creator {
+    pub kind: PrincipalKind,
+    pub id: String,
 }
 
 /// What a token is worth at a time.

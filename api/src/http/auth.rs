@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use axum::extract::{FromRequestParts, MatchedPath, Request, State};
 use axum::http::request::Parts;
@@ -12,6 +13,7 @@ use jiff::{SignedDuration, Timestamp};
 use lambda_http::request::RequestContext;
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
+use tokio::time::timeout;
 
 use super::access::least_role;
 use super::problem::Problem;
@@ -27,6 +29,8 @@ use crate::error::Error;
 const KNOWN_FOR: SignedDuration = SignedDuration::from_secs(30);
 /// Tokens that an instance remembers.
 const KNOWN_MAX: usize = 1_000;
+/// For the entry of what was denied; without it the answer is given all the same.
+const DENIAL_TIME: Duration = Duration::from_secs(5);
 /// Characters of a `User-Agent` that are kept.
 const USER_AGENT_MAX: usize = 256;
 
@@ -155,7 +159,10 @@ pub(super) async fn require_role(State(api): State<Api>, request: Request, next:
         return next.run(request).await;
     }
     let recognised = match token_of(request.headers()) {
-        Ok(token) => authenticate(&api, &token).await,
+        Ok(token) => {
+            let writes = !matches!(*request.method(), Method::GET | Method::HEAD);
+            authenticate(&api, &token, writes).await
+        }
         Err(problem) => Err(problem),
     };
     match recognised {
@@ -222,11 +229,20 @@ async fn as_allowed(
 async fn tell_denied(api: &Api, team: Option<&str>, target: Target, reason: &str) {
     // There is no log of no team.
     let Some(team) = team.and_then(|name| TeamName::parse(name).ok()) else {
-        tracing::warn!(reason, "denied");
+        let author = api.app.author.as_ref();
+        let by = author.map(|author| (author.kind.as_str(), &*author.id));
+        let from = author.and_then(|author| author.source_ip.as_deref());
+        tracing::warn!(?by, from, reason, "denied");
         return;
     };
-    if let Err(error) = api.app.audit_denied(&team, target, reason, api.moment()).await {
-        tracing::error!(%error, %team, reason, "a denied attempt is not in the audit log");
+    match timeout(DENIAL_TIME, api.app.audit_denied(&team, target, reason, api.moment())).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => {
+            tracing::error!(%error, %team, reason, "a denied attempt is not in the audit log");
+        }
+        Err(_) => {
+            tracing::error!(%team, reason, "a denied attempt is not in the audit log: no time left");
+        }
     }
 }
 
@@ -241,8 +257,8 @@ fn token_of(headers: &HeaderMap) -> Result<Vec<u8>, Problem> {
     }
 }
 
-/// Who bears `token`.
-async fn authenticate(api: &Api, token: &[u8]) -> Result<Principal, Problem> {
+/// Who bears `token`, with which something may be changed if `writes`.
+async fn authenticate(api: &Api, token: &[u8], writes: bool) -> Result<Principal, Problem> {
     if api.admin.admits(token) {
         return Ok(Principal {
             kind: PrincipalKind::StackToken,
@@ -256,15 +272,21 @@ async fn authenticate(api: &Api, token: &[u8]) -> Result<Principal, Problem> {
     if text.starts_with(PREFIX) {
         // What is no token costs no read.
         let (secret, team) = Secret::parse(text).ok_or_else(unknown)?;
-        return team_token(api, &team, &secret).await;
+        return team_token(api, &team, &secret, writes).await;
     }
     api.sign_in(text).await.unwrap_or_else(|| Err(unknown()))
 }
 
-async fn team_token(api: &Api, team: &TeamName, secret: &Secret) -> Result<Principal, Problem> {
+async fn team_token(
+    api: &Api,
+    team: &TeamName,
+    secret: &Secret,
+    writes: bool,
+) -> Result<Principal, Problem> {
     let hash = secret.hash();
     let moment = api.moment();
-    if let Some(principal) = api.known_tokens.get(&hash, moment.now) {
+    // A token that was revoked must not make another in the meantime, nor change anything else.
+    if !writes && let Some(principal) = api.known_tokens.get(&hash, moment.now) {
         return Ok(principal);
     }
     match api.app.recognise(team, secret, moment).await? {

@@ -120,7 +120,7 @@ pub(super) enum CommonProblems {
 #[derive(IntoResponses)]
 #[expect(dead_code, reason = "describes the answers in the OpenAPI document")]
 pub(super) enum ChangeProblems {
-    /// The job is being deleted, or others keep changing it
+    /// What is to be changed is being deleted, or others keep changing it
     #[response(
         status = 409,
         content_type = "application/problem+json",

@@ -37,7 +37,7 @@ impl Rates {
 
 impl Api {
     /// The answer to a request of `principal`, which `answer` gives: or 429 if it is one too many. The
-    /// table is told beside it, so that nobody waits for that.
+    /// table is told beside it, as nothing runs any more once a function has answered.
     pub(super) async fn limited(
         &self,
         principal: &Principal,

@@ -9,6 +9,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::Api;
+use super::audit::AuditPrincipalKind;
 use super::auth::Acting;
 use super::dry_run::DryRunParams;
 use super::extract::{JsonBody, NoBody, Params, TeamParams, TeamPath, TokenParams, TokenPath};
@@ -60,8 +61,9 @@ pub(super) struct TokenBody {
     status: &'static str,
     #[schema(format = DateTime)]
     created_at: String,
-    /// The id of the principal who made it
-    created_by: String,
+    /// Null if nobody did over the API
+    #[schema(required)]
+    created_by: Option<TokenCreator>,
     #[schema(format = DateTime)]
     expires_at: String,
     #[schema(required, format = DateTime)]
@@ -69,6 +71,15 @@ pub(super) struct TokenBody {
     /// To five minutes; null if it never was
     #[schema(required, format = DateTime)]
     last_used_at: Option<String>,
+}
+
+/// The principal who made a token.
+#[derive(Serialize, ToSchema)]
+struct TokenCreator {
+    kind: AuditPrincipalKind,
+    /// Names the principal among those of its kind.
+    #[schema(example = "administrator")]
+    id: String,
 }
 
 /// A token that was made just now.
@@ -109,7 +120,10 @@ impl TokenBody {
             role: token.role.as_str(),
             status: Standing::as_str(token.standing(now)),
             created_at: token.created_at.to_string(),
-            created_by: token.created_by.clone(),
+            created_by: token.created_by.as_ref().map(|one| TokenCreator {
+                kind: AuditPrincipalKind::of(one.kind),
+                id: one.id.clone(),
+            }),
             expires_at: token.valid_until.to_string(),
             revoked_at: token.revoked_at.map(|at| at.to_string()),
             last_used_at: token.last_used_at.map(|at| at.to_string()),
@@ -211,7 +225,7 @@ pub(super) async fn get(
 
 /// Revoke a token
 ///
-/// It is worth nothing within 30 seconds everywhere. One that was revoked stays so.
+/// It changes nothing from then on, and reads nothing 30 seconds later. One that was revoked stays so.
 #[utoipa::path(
     delete,
     path = "/teams/{team}/tokens/{token}",

@@ -11,7 +11,6 @@ use aws_sdk_dynamodb::types::{
 use super::idempotency::action;
 use super::jobs::{Conditional, PAGE_BYTES, size_of};
 use super::runs::PAGES_MAX;
-use super::teams::{team_is_there, team_words};
 use super::transaction::past_conflicts;
 use super::{Item, Page, Store, attribute, from_item, string_of, text, to_item};
 use crate::domain::audit::{AuditFilter, Entry};
@@ -53,14 +52,6 @@ impl Store {
             }
             Err(error) => Err(Error::aws("dynamodb:PutItem", error)),
         }
-    }
-
-    /// Puts an entry of what was denied, if its team exists: in one call, so that how long it takes tells
-    /// nobody whether it does.
-    pub async fn audit_put_denied(&self, entry: &Entry) -> Result<()> {
-        let actions = self.audited(vec![team_is_there(&self.table, &entry.team)?], Some(entry))?;
-        // Refused: there is no team, or its answer was lost and the call made once more.
-        self.transact(&team_words(&entry.team), actions).await.map(drop)
     }
 
     /// `actions`, and the one that writes the audit entry that tells of them.

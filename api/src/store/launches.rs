@@ -287,7 +287,12 @@ impl Store {
             .update_expression("REMOVE stop_requested")
             .condition_expression("stop_requested = :stop")
             .expression_attribute_values(":stop", attribute(stop)?);
-        self.conditional_audited(update, entry, &format!("run `{id}`")).await.map(drop)
+        let withdrawn = self.conditional_audited(update, entry, &format!("run `{id}`")).await?;
+        match (withdrawn, entry) {
+            // Somebody else's stop stands there by now; that this one was refused is told all the same.
+            (Conditional::Refused(_), Some(entry)) => self.audit_put(entry).await,
+            _ => Ok(()),
+        }
     }
 
     /// How many runs of the job, asked for at `since` or after, wait for their task.

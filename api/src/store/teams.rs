@@ -49,16 +49,6 @@ pub(super) fn one_job_less(table: &str, team: &TeamName) -> Result<TransactWrite
     action(update.build()).map(|update| TransactWriteItem::builder().update(update).build())
 }
 
-/// The action of a transaction that checks that there is a team of this name.
-pub(super) fn team_is_there(table: &str, team: &TeamName) -> Result<TransactWriteItem> {
-    let check = ConditionCheck::builder()
-        .table_name(table)
-        .set_key(Some(key_of(team)))
-        .condition_expression("attribute_exists(pk)");
-    let check = action(check.build())?;
-    Ok(TransactWriteItem::builder().condition_check(check).build())
-}
-
 /// The action of a transaction that checks that the team `id` of this name is there.
 pub(super) fn team_stays(table: &str, team: &TeamName, id: &str) -> Result<TransactWriteItem> {
     let check = ConditionCheck::builder()

@@ -5,6 +5,7 @@ use cronplane::domain::audit::{Entry, FieldChange, Outcome, Target};
 use cronplane::domain::deployment::Deployment;
 use cronplane::domain::ids::{JobKey, JobName, RunId, TeamName};
 use cronplane::domain::job::{Deletion, Phase};
+use cronplane::domain::run::StopRequest;
 use cronplane::error::Error;
 use serde_json::{Value, json};
 
@@ -445,6 +446,20 @@ async fn a_stop_that_is_refused_is_taken_back_and_both_are_told() {
         assert_eq!(answer.status, 202, "{}", answer.text);
         assert_eq!(entries(&api.cloud).len(), 3);
     }
+}
+
+/// Somebody else asked for a stop in between: theirs stays, and that this one was refused is told.
+#[tokio::test]
+async fn a_refused_stop_is_told_though_there_is_nothing_to_take_back() {
+    let api = Api::with_job().await;
+    api.ingest(&state("0a", 0, "RUNNING", 4)).await;
+    let id = RunId::parse(RUN).unwrap();
+    let stop = StopRequest { at: at(5), reason: "enough".to_owned() };
+    let target = Target::run(&key(), &id);
+    let author = author("stop_run");
+    let entry = Entry::new(at(5), at(500), "0a", team(), author, target, Outcome::Denied);
+    api.app.store.run_withdraw_stop(&key(), &id, &stop, Some(&entry)).await.unwrap();
+    assert_eq!(entries(&api.cloud), [entry]);
 }
 
 /// As long as the stack says, whatever it says of runs.

@@ -100,7 +100,12 @@ async fn a_job_that_does_not_comply_can_be_paused_run_and_deleted_and_not_resume
     let api = tightened().await;
     // What its schedule starts, anybody who may can start too; but nothing larger than is allowed now.
     assert_eq!(send(&api, "POST", RUNS, json!({})).await.0, 201);
-    assert_eq!(send(&api, "POST", RUNS, json!({"command": ["true"]})).await.0, 201);
+    // What it may not be defined to do any more it does not do for one run either: its role may be what was
+    // taken back.
+    for overrides in [json!({"command": ["true"]}), json!({"environment": {"A": "b"}})] {
+        let (status, problem) = send(&api, "POST", RUNS, overrides).await;
+        assert_eq!((status, errors(&problem)), (422, forbidden(&[""])), "{problem}");
+    }
     // One that is on stays on.
     assert_eq!(send(&api, "POST", &format!("{THE_JOB}/resume"), json!({})).await.0, 200);
     assert_eq!(send(&api, "POST", &format!("{THE_JOB}/pause"), json!({})).await.0, 200);

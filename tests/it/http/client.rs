@@ -254,7 +254,7 @@ pub(crate) fn token(team: &str, role: Role, seed: u8) -> (Secret, Token) {
         role,
         description: format!("a {}", role.as_str()),
         created_at: now,
-        created_by: "administrator".to_owned(),
+        created_by: None,
         valid_until: now + SignedDuration::from_hours(1),
         revoked_at: None,
         last_used_at: Some(now),

@@ -686,7 +686,8 @@ pub(in crate::domain::schedule) mod tests {
                 cron.shortest_interval();
             }
             let each = began.elapsed() / 10;
-            assert!(each < std::time::Duration::from_millis(5), "{inner}: {each:?}");
+            // Far more than it takes: a machine with much else to do must not fail it.
+            assert!(each < std::time::Duration::from_millis(200), "{inner}: {each:?}");
         }
     }
 

@@ -27,7 +27,8 @@ fn matches_registry(pattern: &str, reference: &str) -> bool {
         .map(|(first, _)| first)
         .filter(|first| first.contains(['.', ':']) || *first == "localhost");
     let Some(registry) = registry else {
-        return true;
+        // A name of one part is Docker's own; anybody can have `<name>-evil/x`.
+        return pattern.contains('/') || pattern.starts_with('*') || !reference.contains('/');
     };
     match pattern.split_once('/') {
         Some((first, _)) => matches_pattern(first, registry),
@@ -78,6 +79,8 @@ mod tests {
             ("busybox", "docker.io/library/busybox"),
             ("busybox*", "busybox.example.com/x"),
             ("busybox*", "busybox:5000/x"),
+            ("busybox*", "busybox-other/x:1"),
+            ("busybox*", "busybox/x"),
             (&format!("{ecr}/app/*"), &*format!("{ecr}/other/report:1")),
             (&format!("{ecr}/app/*"), &format!("{ecr}/application:1")),
             (&format!("{ecr}/app/*"), &format!("example.com/{ecr}/app/report:1")),

@@ -49,7 +49,9 @@ pub(in crate::http) struct StopRequest {
 /// Starts one run, whether the job is paused or not, with what the body has in place of the definition's;
 /// without a body, as the definition says. The answer is the run in whatever state was reached: `pending`
 /// where ECS could not start it yet, which is tried for 15 minutes, and `failed_to_start` where it
-/// refused. What a body overrides changes the definition for that run, which takes the role `editor`. Send an `Idempotency-Key` to be able to repeat the request without starting a second run.
+/// refused. What a body overrides changes the definition for that run: it takes the role `editor`, and a job
+/// that keeps to its team's guardrails. Send an `Idempotency-Key` to be able to repeat the request without
+/// starting a second run.
 #[utoipa::path(
     post,
     path = "/teams/{team}/jobs/{job}/runs",
