@@ -24,6 +24,7 @@ mod launch;
 mod layering;
 mod openapi;
 mod permissions;
+mod previews;
 mod rate;
 mod reconcile;
 mod store;

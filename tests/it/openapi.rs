@@ -12,6 +12,7 @@ use cronplane::domain::job::{
 };
 use cronplane::domain::overrides::Overrides;
 use cronplane::domain::run::{RunStatus, Trigger};
+use cronplane::domain::schedule::PreviewRequest;
 use cronplane::domain::team::{Guardrails, Quotas, TeamDefaults, TeamDefinition};
 use cronplane::domain::token::TokenRequest;
 use cronplane::domain::violation::ViolationCode;
@@ -97,7 +98,7 @@ fn the_committed_document_is_that_of_the_code() {
 fn every_operation_is_described() {
     let document = document();
     let operations = operations(&document);
-    assert_eq!(operations.len(), 27);
+    assert_eq!(operations.len(), 28);
     let mut ids = BTreeSet::new();
     for (path, method, operation) in &operations {
         let said = |value: &Value| value.as_str().is_some_and(|text| !text.trim().is_empty());
@@ -131,7 +132,8 @@ fn every_operation_is_described() {
             );
         }
         let of_a_team = path.starts_with("/teams/{team}");
-        assert!(of_a_team || path == "/teams" || path == "/me", "{method} {path}");
+        let of_none = ["/teams", "/me", "/schedules/preview"].contains(&path.as_str());
+        assert!(of_a_team || of_none, "{method} {path}");
     }
 }
 
@@ -152,6 +154,7 @@ fn a_request_has_the_fields_that_are_read_and_an_answer_shows_them_all() {
         ("QuotasRequest", set(Quotas::field_names())),
         ("Quotas", set(Quotas::field_names())),
         ("TokenRequest", set(TokenRequest::field_names())),
+        ("SchedulePreviewRequest", set(PreviewRequest::field_names())),
     ] {
         assert_eq!(properties(&document, schema), read, "{schema}");
     }
@@ -189,6 +192,7 @@ fn a_request_has_the_fields_that_are_read_and_an_answer_shows_them_all() {
         "TokenDryRun",
         "TokenList",
         "WhoAmI",
+        "SchedulePreview",
         "Problem",
     ] {
         let required = whole(&document, &document["components"]["schemas"][schema]);
@@ -407,6 +411,12 @@ async fn answers_are_as_they_are_described() {
     assert_eq!(api.send_json("DELETE", &token, &[], json!({})).await.status, 204);
     check("TokenBody", &api.get(&token).await.json());
     check("WhoAmI", &api.get("/v1/me").await.json());
+    for expression in ["cron(0 4 * * ? *)", "rate(1 hour)", "0 4 * * *", "never"] {
+        let asked = json!({"expression": expression});
+        let answer = api.post("/v1/schedules/preview", asked).await;
+        assert_eq!(answer.status, 200, "{}", answer.text);
+        check("SchedulePreview", &answer.json());
+    }
     check("WhoAmI", &owner.get("/v1/me").await.json());
     let stopped = format!("{job}/runs/20261123T140000-0a/stop");
     check("RunBody", &api.post(&stopped, json!({})).await.json());
@@ -468,7 +478,8 @@ async fn every_change_can_be_asked_for_dry() {
     let document = document();
     let mut changes = 0;
     for (path, method, operation) in operations(&document) {
-        if method == "GET" {
+        // A preview has its question in a body, and changes nothing.
+        if method == "GET" || operation["operationId"] == "preview_schedule" {
             continue;
         }
         changes += 1;

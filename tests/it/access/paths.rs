@@ -105,7 +105,7 @@ async fn a_path_that_was_resolved_on_the_way_is_nobodys() {
 async fn head_takes_the_role_of_get() {
     let provider = Provider::start(jsonwebtoken::Algorithm::ES256).await;
     let api = provider.api().await;
-    for operation in operations().iter().filter(|one| !one.writes()) {
+    for operation in operations().iter().filter(|one| one.method == "GET") {
         let path = operation.path_in("platform");
         let mut askers = vec![(None, Standing::Nobody)];
         for (seed, role) in (50..).zip(Role::OF_TEAMS) {

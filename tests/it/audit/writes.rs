@@ -168,8 +168,9 @@ fn writes() -> Vec<(String, String, String)> {
     let mut found = Vec::new();
     for (path, methods) in document["paths"].as_object().unwrap() {
         for (method, operation) in methods.as_object().unwrap() {
-            if method != "get" {
-                let id = operation["operationId"].as_str().unwrap().to_owned();
+            let id = operation["operationId"].as_str().unwrap().to_owned();
+            // A preview has its question in a body, and changes nothing.
+            if method != "get" && id != "preview_schedule" {
                 found.push((path.clone(), method.to_uppercase(), id));
             }
         }
