@@ -11,6 +11,7 @@ mod cloud;
 mod containers;
 mod dry_run;
 mod job;
+mod logged;
 mod task;
 
 mod examples;

@@ -1,7 +1,5 @@
 //! The teams' tokens over the API: made, shown once, listed, used, revoked, and gone with their team.
 
-use std::io::{self, Write};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
@@ -11,12 +9,11 @@ use cronplane::error::Error;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::fmt::MakeWriter;
 
 use crate::cloud::{Cloud, Effect, Trouble, wide_team};
 use crate::http::{Answer, Api, bearer, doors, errors, token};
 use crate::job::team;
+use crate::logged::Logged;
 
 const TOKENS: &str = "/v1/teams/platform/tokens";
 const ME: &str = "/v1/me";
@@ -50,37 +47,9 @@ fn at_of(value: &Value) -> Timestamp {
     value.as_str().unwrap().parse().unwrap()
 }
 
-/// What was logged, all of it.
-#[derive(Clone, Default)]
-struct Logged(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Logged {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl<'a> MakeWriter<'a> for Logged {
-    type Writer = Logged;
-
-    fn make_writer(&'a self) -> Logged {
-        self.clone()
-    }
-}
-
 #[tokio::test]
 async fn a_token_is_shown_once_and_nowhere_else() {
-    let logged = Logged::default();
-    let subscriber = tracing_subscriber::fmt()
-        .json()
-        .with_env_filter(EnvFilter::new("trace"))
-        .with_writer(logged.clone())
-        .finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
+    let (logged, _guard) = Logged::listen("trace");
     let api = Api::new();
     let answer = api.post(TOKENS, wanted("owner")).await;
     assert_eq!(answer.headers["cache-control"], "no-store");
@@ -128,7 +97,7 @@ async fn a_token_is_shown_once_and_nowhere_else() {
     let hash: String = Sha256::digest(&text).iter().map(|byte| format!("{byte:02x}")).collect();
     let item = state.table.item("TEAM#platform", &format!("TOKEN#{id}")).unwrap();
     assert_eq!(item["hash"], AttributeValue::S(hash.clone()));
-    let logged = String::from_utf8(logged.0.lock().unwrap().clone()).unwrap();
+    let logged = logged.text();
     assert!(logged.contains("answered"), "{logged}");
     seen.push(logged);
     for told in &seen {

@@ -99,8 +99,8 @@ impl Schedule {
         &self.expression
     }
 
-    /// The expression as it is written from what it means, so that schedules that mean the same are written alike. It is
-    /// valid itself, and then its own canonical form.
+    /// The expression as it is written from what it means, so that schedules that mean the same are written
+    /// alike. It is valid itself, and then its own canonical form.
     pub fn canonical(&self) -> String {
         match &self.kind {
             Kind::Rate { minutes } => match describe::in_unit(*minutes) {

@@ -5,44 +5,19 @@
 //! them, as ECS tells it: that is by design. What is secret belongs into `secrets`.
 
 use std::cell::RefCell;
-use std::io::{self, Write};
-use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::fmt::MakeWriter;
 
 use super::author;
 use crate::containers::everything;
 use crate::http::Api;
 use crate::job::moment;
+use crate::logged::Logged;
 use crate::task::state;
 
 const CANARY: &str = "kanarienvogel";
 const JOBS: &str = "/v1/teams/platform/jobs";
 const JOB: &str = "/v1/teams/platform/jobs/nightly-report";
-
-/// What was logged, all of it.
-#[derive(Clone, Default)]
-struct Logged(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Logged {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl<'a> MakeWriter<'a> for Logged {
-    type Writer = Logged;
-
-    fn make_writer(&'a self) -> Logged {
-        self.clone()
-    }
-}
 
 /// A definition with something secret wherever a value may be one; `mark` makes it another one.
 fn planted(mark: &str) -> Value {
@@ -76,13 +51,7 @@ fn count(value: &Value) -> usize {
 
 #[tokio::test]
 async fn nothing_secret_is_told() {
-    let logged = Logged::default();
-    let subscriber = tracing_subscriber::fmt()
-        .json()
-        .with_env_filter(EnvFilter::new("warn,cronplane=trace"))
-        .with_writer(logged.clone())
-        .finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
+    let (logged, _guard) = Logged::listen("warn,cronplane=trace");
     let api = Api::new();
     let somebody = api.on_behalf_of(author("x"));
     let refused = RefCell::new(Vec::new());
@@ -215,7 +184,7 @@ async fn nothing_secret_is_told() {
         assert!(!text.contains(CANARY), "{method} {path} {status}: {text}");
     }
     assert!(refused.len() >= 7);
-    let logged = String::from_utf8(logged.0.lock().unwrap().clone()).unwrap();
+    let logged = logged.text();
     assert!(logged.lines().count() > 20 && logged.contains("It can't be."), "{logged}");
     let found: Vec<&str> = logged.lines().filter(|line| line.contains(CANARY)).collect();
     assert_eq!(found, [""; 0]);

@@ -874,13 +874,4 @@ pub(in crate::domain::schedule) mod tests {
             assert!(took < std::time::Duration::from_millis(1), "{inner}: {took:?}");
         }
     }
-
-    #[test]
-    #[ignore = "measures, for people to read"]
-    fn measure_previews() {
-        use std::io::Write as _;
-        for inner in SLOWEST {
-            writeln!(std::io::stderr(), "{inner}: {:?}", preview_takes(inner)).unwrap();
-        }
-    }
 }
