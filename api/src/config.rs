@@ -5,6 +5,7 @@ use std::env;
 use crate::domain::deployment::{Deployment, Network};
 use crate::domain::oidc::OidcConfig;
 use crate::domain::rate::RateLimit;
+use crate::domain::schedule::EngineChoice;
 
 /// Longest name of a stack, in characters. Names of 64 characters at most begin with it whole, and
 /// the functions' permissions are for names that do.
@@ -108,6 +109,13 @@ impl Config {
             oidc.check()
                 .map_err(|problem| ConfigError { name: "CRONPLANE_OIDC_ISSUER", problem })?;
         }
+        let engine =
+            given("CRONPLANE_SCHEDULE_ENGINE").map_or(Ok(EngineChoice::default()), |text| {
+                EngineChoice::parse(&text).ok_or(ConfigError {
+                    name: "CRONPLANE_SCHEDULE_ENGINE",
+                    problem: format!("must be rules, by_need or scheduler, not `{text}`"),
+                })
+            })?;
         Ok(Config {
             deployment: Deployment {
                 stack,
@@ -127,6 +135,8 @@ impl Config {
                 boundary_arn: required("CRONPLANE_BOUNDARY_ARN")?,
                 dead_letter_queue_arn: required("CRONPLANE_SCHEDULE_DLQ_ARN")?,
                 start_queue_arn: required("CRONPLANE_START_QUEUE_ARN")?,
+                engine,
+                schedule_group: required("CRONPLANE_SCHEDULE_GROUP")?,
                 passable_roles: list("CRONPLANE_PASSABLE_ROLES"),
                 readable_secrets: list("CRONPLANE_READABLE_SECRETS"),
                 allow_secret_environment: given("CRONPLANE_ALLOW_SECRET_ENVIRONMENT").as_deref()
@@ -160,6 +170,7 @@ mod tests {
             | "CRONPLANE_RATE_LIMIT"
             | "CRONPLANE_RATE_BURST"
             | "CRONPLANE_OIDC_ISSUER"
+            | "CRONPLANE_SCHEDULE_ENGINE"
             | "CRONPLANE_ALLOW_SECRET_ENVIRONMENT" => return None,
             _ => "x",
         };
@@ -239,6 +250,8 @@ mod tests {
             ("CRONPLANE_ADMIN_TOKEN_SHA256", "secret"),
             ("CRONPLANE_HISTORY_DAYS", "0"),
             ("CRONPLANE_AUDIT_DAYS", "many"),
+            ("CRONPLANE_SCHEDULE_ENGINE", "Scheduler"),
+            ("CRONPLANE_SCHEDULE_GROUP", ""),
         ] {
             let error = Config::from_lookup("eu-west-1", |asked| {
                 if asked == name { Some(value.to_owned()) } else { variables(asked) }

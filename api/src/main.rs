@@ -59,6 +59,7 @@ async fn main() -> Result<(), AnyError> {
             events: aws_sdk_eventbridge::Client::new(&shared),
             iam: aws_sdk_iam::Client::new(&shared),
             logs: logs.clone(),
+            scheduler: aws_sdk_scheduler::Client::new(&shared),
             sns: aws_sdk_sns::Client::new(&shared),
             dry_run: None,
         }),

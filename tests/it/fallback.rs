@@ -9,6 +9,7 @@ use aws_sdk_eventbridge::types::Target;
 use cronplane::app::{App, RunsWanted};
 use cronplane::domain::job::Phase;
 use cronplane::domain::run::{Run, RunStatus, Trigger};
+use cronplane::domain::schedule::EngineChoice;
 use cronplane::events::apply_batch;
 use serde_json::{Value, json};
 
@@ -161,7 +162,7 @@ async fn a_start_is_made_on_spot_where_there_is_capacity() {
     let job = stored(&app).await.unwrap();
     assert_eq!(job.recent_runs.newest(), Some(&run.summary()));
     // A rate counts from the start that was made.
-    assert_eq!(job.next_starts(at(NOW), 1), [at(SLOT + 86_400)]);
+    assert_eq!(job.next_starts(at(NOW), 1, EngineChoice::ByNeed), [at(SLOT + 86_400)]);
 }
 
 #[tokio::test]

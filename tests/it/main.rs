@@ -1,5 +1,7 @@
 //! The integration tests, one binary: the real code over a fake of AWS at the SDK's clients.
 
+// The JSON of a whole job, in one `json!`.
+#![recursion_limit = "256"]
 #![expect(
     clippy::unwrap_used,
     reason = "a test stops at the first thing that is not as it should be"

@@ -98,7 +98,7 @@ fn the_committed_document_is_that_of_the_code() {
 fn every_operation_is_described() {
     let document = document();
     let operations = operations(&document);
-    assert_eq!(operations.len(), 28);
+    assert_eq!(operations.len(), 29);
     let mut ids = BTreeSet::new();
     for (path, method, operation) in &operations {
         let said = |value: &Value| value.as_str().is_some_and(|text| !text.trim().is_empty());

@@ -56,7 +56,8 @@ fn allowed(resources: &[&str]) -> BTreeSet<String> {
         let code = parts(resource).into_iter().filter(|part| !is_denial(part)).collect::<String>();
         for word in code.split([' ', ',', '[', ']', '\n']) {
             let Some((service, action)) = word.split_once(':') else { continue };
-            let is_called = ["dynamodb", "ecs", "events", "iam", "logs", "sns"].contains(&service);
+            let is_called =
+                ["dynamodb", "ecs", "events", "iam", "logs", "scheduler", "sns"].contains(&service);
             // Not the keys of conditions, behind which a colon stands.
             if is_called && action.bytes().all(|one| one.is_ascii_alphabetic()) {
                 actions.insert(word.to_owned());
@@ -92,7 +93,10 @@ fn the_audit_log_is_only_ever_added_to() {
     // All that may write: the others have the first one's policy.
     for resource in ["HttpRole", "SweepRole"] {
         let text: String = parts(resource).concat();
-        assert!(text.contains("ManagedPolicyArns: [!Ref ProvisionPolicy]"), "{resource}");
+        assert!(
+            text.contains("ManagedPolicyArns: [!Ref ProvisionPolicy, !Ref SchedulePolicy]"),
+            "{resource}"
+        );
         for write in ["dynamodb:UpdateItem", "dynamodb:DeleteItem"] {
             assert!(!text.contains(write), "{resource} {write}");
         }
@@ -184,6 +188,10 @@ async fn every_change(cloud: &Cloud, app: &App) {
     let changed = patch(app, change, moment(4001)).await.unwrap();
     assert_eq!(changed.view.job.phase, Phase::Ready);
     put(app, definition(), moment(4001)).await.unwrap();
+    // To Scheduler and back.
+    patch(app, json!({"flexible_window_minutes": 5}), moment(4001)).await.unwrap();
+    patch(app, json!({"flexible_window_minutes": 6}), moment(4001)).await.unwrap();
+    patch(app, json!({"flexible_window_minutes": null}), moment(4001)).await.unwrap();
     cloud.state().ecs.clusters.get_mut(BASE).unwrap().capacity_providers.clear();
     patch(app, json!({"capacity": "spot"}), moment(4001)).await.unwrap();
 }
@@ -193,7 +201,7 @@ async fn the_api_and_the_sweeper_may_call_what_they_call_and_no_more() {
     let cloud = Cloud::default();
     let app = cloud.app();
     every_request(&cloud, &app.on_behalf_of(author("update_job"))).await;
-    let granted = ["HttpRole", "ProvisionPolicy"];
+    let granted = ["HttpRole", "ProvisionPolicy", "SchedulePolicy"];
     let called = assert_allowed(&cloud, &granted);
     let allowed = allowed(&granted);
     let unused: Vec<&String> =
@@ -205,7 +213,7 @@ async fn the_api_and_the_sweeper_may_call_what_they_call_and_no_more() {
 async fn the_sweeper_may_call_what_it_calls() {
     let cloud = Cloud::default();
     let app = cloud.app();
-    let granted = ["SweepRole", "ProvisionPolicy"];
+    let granted = ["SweepRole", "ProvisionPolicy", "SchedulePolicy"];
     cloud.fail("iam:CreateRole", 2, "ServiceFailure", "later");
     create(&app, short_moment(0)).await.unwrap();
     app.ingest(&snapshot(&state("0a", 0, "RUNNING", 4)), at(0)).await.unwrap();
@@ -308,5 +316,5 @@ async fn a_named_cluster_needs_no_other_permission() {
     wanted["cluster"] = json!("shared");
     app.job_create(team(), wanted, moment(0)).await.unwrap();
     delete(&app, moment(60)).await.unwrap();
-    assert_allowed(&cloud, &["HttpRole", "ProvisionPolicy"]);
+    assert_allowed(&cloud, &["HttpRole", "ProvisionPolicy", "SchedulePolicy"]);
 }

@@ -25,7 +25,9 @@ async fn a_schedule_is_told_with_its_next_starts() {
         "suggestion": null,
         "description": "At 04:00 UTC, Monday through Friday",
         "canonical": "cron(0 4 ? * 2-6 *)",
+        "engine": "rule",
         "next": ["2026-11-30T04:00:00Z", "2026-12-01T04:00:00Z"],
+        "local": ["2026-11-30T04:00:00+00:00", "2026-12-01T04:00:00+00:00"],
         "approximate": false,
         "notes": [],
     });

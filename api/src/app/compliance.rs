@@ -59,9 +59,10 @@ impl Rules {
             violations.push(Violation::new("/name", ViolationCode::NotAllowed, detail));
         }
         // A schedule that never starts anything is a mistake that nothing else would tell.
-        let schedule = &definition.schedule;
-        if known.is_none_or(|known| known.schedule != *schedule)
-            && schedule.next_starts(now, now, 1).is_empty()
+        let timing = &definition.timing;
+        let anchor = timing.bounds.start_date.unwrap_or(now);
+        if known.is_none_or(|known| known.timing != *timing)
+            && timing.starts(now, anchor).next().is_none()
         {
             violations.push(Violation::new(
                 "/schedule",

@@ -8,9 +8,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::compliance::Rules;
-use super::jobs::{
-    Change, JobView, Precondition, check, check_resumable, not_found, read_named, view,
-};
+use super::jobs::{Change, JobView, Precondition, check, check_resumable, not_found, read_named};
 use super::{App, Moment, RunView};
 use crate::domain::dry_run::{AwsCall, DryRun};
 use crate::domain::ids::{JobKey, RunId, TeamName};
@@ -129,7 +127,7 @@ impl App {
         let outcome = app.take_away(&job, moment).await.map(|settlement| {
             job.reason = settlement.reason;
             job.resources = settlement.resources;
-            view(job, rules.as_ref(), moment)
+            self.view(job, rules.as_ref(), moment)
         });
         Ok(Foreseen { outcome, calls: dry_run.calls() })
     }
@@ -190,7 +188,7 @@ impl App {
             }
         }
         // The subscriptions are not asked for: of a topic that is not there, SNS knows none.
-        Foreseen { outcome: view(job, Some(rules), moment), calls: dry_run.calls() }
+        Foreseen { outcome: self.view(job, Some(rules), moment), calls: dry_run.calls() }
     }
 }
 

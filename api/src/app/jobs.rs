@@ -14,6 +14,7 @@ use super::{App, Moment};
 use crate::domain::audit::{Target, changes};
 use crate::domain::ids::{JobKey, JobName, TeamName};
 use crate::domain::job::{Deletion, Former, Job, JobDefinition, JobFilter, Phase, Subscription};
+use crate::domain::schedule::{Engine, JobPreviewRequest, Preview};
 use crate::domain::team::Team;
 use crate::domain::violation::{Violation, ViolationCode};
 use crate::error::{Error, Result};
@@ -36,6 +37,10 @@ const SUBSCRIPTIONS_TIME: Duration = Duration::from_secs(3);
 pub struct JobView {
     pub job: Job,
     pub next_starts: Vec<jiff::Timestamp>,
+    /// Whether only AWS knows what these are counted from.
+    pub next_starts_approximate: bool,
+    /// What carries the schedule.
+    pub engine: Engine,
     /// Asked of SNS for an answer about one job; `None` where SNS was not asked or did not answer.
     pub subscriptions: Option<Vec<Subscription>>,
     /// What of the definition the team's guardrails forbid now; nothing if it complies.
@@ -342,7 +347,7 @@ impl App {
         let page =
             self.store.job_list_of(team, filter, after.as_deref(), wanted.limit, is_wanted).await?;
         Ok(ListedJobs {
-            items: page.items.into_iter().map(|job| view(job, Some(&rules), moment)).collect(),
+            items: page.items.into_iter().map(|job| self.view(job, Some(&rules), moment)).collect(),
             next: page.last.map(|last| encode_cursor(&list, &last)),
         })
     }
@@ -391,7 +396,7 @@ impl App {
             return Ok(None);
         };
         let rules = self.rules_if_any(&key.team).await?;
-        Ok(Some(view(job, rules.as_ref(), moment)))
+        Ok(Some(self.view(job, rules.as_ref(), moment)))
     }
 
     /// Sends an event through the job's failure rule to its subscribers, and answers the event's
@@ -458,17 +463,26 @@ impl App {
                 None
             }
         };
-        JobView { subscriptions, ..view(job, rules, moment) }
+        JobView { subscriptions, ..self.view(job, rules, moment) }
     }
-}
 
-/// The job, for whose team these rules hold; a team that is gone has none.
-pub(super) fn view(job: Job, rules: Option<&Rules>, moment: Moment) -> JobView {
-    JobView {
-        next_starts: job.next_starts(moment.now, NEXT_STARTS),
-        subscriptions: None,
-        forbidden: rules.map(|rules| rules.forbidden(&job.definition)).unwrap_or_default(),
-        job,
+    /// The job, for whose team these rules hold; a team that is gone has none.
+    pub(super) fn view(&self, job: Job, rules: Option<&Rules>, moment: Moment) -> JobView {
+        let choice = self.deployment.engine;
+        JobView {
+            next_starts: job.next_starts(moment.now, NEXT_STARTS, choice),
+            next_starts_approximate: job.starts_are_approximate(choice),
+            engine: job.engine(choice),
+            subscriptions: None,
+            forbidden: rules.map(|rules| rules.forbidden(&job.definition)).unwrap_or_default(),
+            job,
+        }
+    }
+
+    /// What the job's schedule means. Errors: `NotFound`.
+    pub async fn job_preview(&self, key: &JobKey, wanted: JobPreviewRequest) -> Result<Preview> {
+        self.team(&key.team).await?;
+        Ok(self.existing(key).await?.preview(wanted, self.deployment.engine))
     }
 }
 

@@ -110,7 +110,7 @@ impl App {
         } else {
             job
         };
-        let plan = plan(job, &self.deployment);
+        let plan = plan(job, &self.deployment, moment.now);
         let mut report = self.provisioner.apply(&plan, &job.resources, moment.deadline).await;
         match report.hindrance {
             None => {
@@ -146,8 +146,10 @@ impl App {
                         hindrance.reason = format!("{}; and {error}", hindrance.reason);
                     }
                     // It is not what its hash says any more.
-                    if let Some(rule) = report.resources.get_mut(&ResourceKind::ScheduleRule) {
-                        rule.applied = None;
+                    for kind in [ResourceKind::ScheduleRule, ResourceKind::Schedule] {
+                        if let Some(schedule) = report.resources.get_mut(&kind) {
+                            schedule.applied = None;
+                        }
                     }
                 }
                 let attempts = job.attempts.saturating_add(1);
@@ -209,7 +211,7 @@ impl App {
         resources: &mut BTreeMap<ResourceKind, ResourceStatus>,
         moment: Moment,
     ) -> Result<usize> {
-        let plan = plan(job, &self.deployment);
+        let plan = plan(job, &self.deployment, moment.now);
         self.provisioner.close(&plan, resources, moment.deadline).await?;
         // A run that was asked for before the deletion can still get its task: Amazon ECS API
         // Reference, DeregisterTaskDefinition, "there may be up to a 10-minute window". None is asked

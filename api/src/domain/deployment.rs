@@ -1,6 +1,7 @@
 //! The deployment that a job lives in: what the stack's parameters say.
 
 use super::job::Subscriber;
+use super::schedule::EngineChoice;
 use super::team::Team;
 
 /// What `template.yaml` tells the functions of the stack they belong to.
@@ -28,6 +29,10 @@ pub struct Deployment {
     pub dead_letter_queue_arn: String,
     /// ARN of the queue for starts that a schedule leaves to Cronplane.
     pub start_queue_arn: String,
+    /// What may carry the schedules of jobs.
+    pub engine: EngineChoice,
+    /// Name of the EventBridge Scheduler schedule group in which the schedules of jobs are.
+    pub schedule_group: String,
     /// Which existing roles a job may name as its task role: ARNs, in which `*` stands for
     /// anything.
     pub passable_roles: Vec<String>,
@@ -139,6 +144,8 @@ pub(crate) fn for_tests() -> Deployment {
         boundary_arn: "arn:aws:iam::111122223333:policy/boundary".to_owned(),
         dead_letter_queue_arn: "arn:aws:sqs:eu-west-1:111122223333:dlq".to_owned(),
         start_queue_arn: "arn:aws:sqs:eu-west-1:111122223333:starts".to_owned(),
+        engine: EngineChoice::ByNeed,
+        schedule_group: "cp".to_owned(),
         passable_roles: vec!["arn:aws:iam::111122223333:role/app-*".to_owned()],
         readable_secrets: vec!["*:secret:app/*".to_owned(), "*:parameter/app/*".to_owned()],
         allow_secret_environment: false,

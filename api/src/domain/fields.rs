@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use super::violation::{Violation, ViolationCode, pointer_token};
@@ -86,6 +87,17 @@ impl<'v> Fields<'v> {
             Value::String(text) => Some(text),
             other => self.wrong(key, "a string", &other),
         }
+    }
+
+    /// A time in RFC 3339.
+    pub fn timestamp(&mut self, key: &'static str) -> Option<Timestamp> {
+        let text = self.string(key)?;
+        let read = text.parse().ok();
+        if read.is_none() {
+            let detail = "must be a time in RFC 3339, such as 2026-11-23T14:00:00Z";
+            self.violation(key, ViolationCode::Format, detail);
+        }
+        read
     }
 
     pub fn boolean(&mut self, key: &'static str) -> Option<bool> {

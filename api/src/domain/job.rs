@@ -44,6 +44,7 @@ pub use volumes::{Efs, Volume};
 
 use super::ids::{JobKey, TeamName};
 use super::recent_runs::RecentRuns;
+use super::schedule::{Engine, EngineChoice, JobPreviewRequest, Preview, Timing};
 
 /// A job as it is kept: what is wanted, and how far AWS follows.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -130,8 +131,13 @@ impl Job {
         if old.cluster != definition.cluster {
             past_clusters.insert(old.cluster.clone());
         }
-        let starts_anew =
-            old.schedule != definition.schedule || (definition.enabled && !old.enabled);
+        let (was, is) = (&old.timing, &definition.timing);
+        let changes_engine = was.needs_scheduler().is_some() != is.needs_scheduler().is_some();
+        former.engine |= changes_engine;
+        let starts_anew = was.schedule != is.schedule
+            || was.bounds.start_date != is.bounds.start_date
+            || changes_engine
+            || (definition.enabled && !old.enabled);
         Job {
             definition,
             generation: self.generation + 1,
@@ -146,16 +152,56 @@ impl Job {
         }
     }
 
+    /// The engine that carries the schedule where `choice` is the deployment's.
+    pub fn engine(&self, choice: EngineChoice) -> Engine {
+        self.definition.timing.engine(choice)
+    }
+
+    /// When it starts, as AWS is told.
+    pub fn timing(&self) -> Timing {
+        self.definition.timing.of_job(&self.key())
+    }
+
     /// Up to `count` starts after `now`; none while the job is paused or being deleted.
-    pub fn next_starts(&self, now: Timestamp, count: usize) -> Vec<Timestamp> {
+    pub fn next_starts(
+        &self,
+        now: Timestamp,
+        count: usize,
+        choice: EngineChoice,
+    ) -> Vec<Timestamp> {
         if !self.definition.enabled || self.deletion.is_some() {
             return Vec::new();
+        }
+        self.timing().starts(now, self.anchor(choice)).take(count).collect()
+    }
+
+    /// What the schedule means, whether it is on or off.
+    pub fn preview(&self, wanted: JobPreviewRequest, choice: EngineChoice) -> Preview {
+        let approximate = self.starts_are_approximate(choice);
+        let mut preview =
+            self.timing().preview(self.engine(choice), self.anchor(choice), approximate, wanted);
+        if !self.definition.enabled {
+            preview.notes.insert(0, "paused: nothing is started until it is resumed".to_owned());
+        }
+        preview
+    }
+
+    /// Whether only AWS knows what a rate is counted from: when the rule was made or switched on.
+    pub fn starts_are_approximate(&self, choice: EngineChoice) -> bool {
+        self.definition.timing.schedule.rate_minutes().is_some()
+            && self.engine(choice) == Engine::Rule
+    }
+
+    /// What a rate is counted from.
+    fn anchor(&self, choice: EngineChoice) -> Timestamp {
+        if self.engine(choice) == Engine::Scheduler {
+            let anchor = self.definition.timing.scheduler_anchor(self.scheduled_since);
+            return anchor.unwrap_or(self.scheduled_since);
         }
         // The newest run can be one that the schedule did not start.
         let seen = self.recent_runs.runs().iter().filter_map(|run| run.scheduled_time).max();
         let seen = seen.filter(|seen| *seen >= self.scheduled_since);
-        let anchor = seen.unwrap_or(self.scheduled_since);
-        self.definition.schedule.next_starts(now, anchor, count)
+        seen.unwrap_or(self.scheduled_since)
     }
 }
 
@@ -167,6 +213,9 @@ pub struct Former {
     pub tags: BTreeSet<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grants: Option<FormerGrants>,
+    /// Whether the other engine may carry a schedule of the job.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub engine: bool,
 }
 
 /// How far AWS follows what is wanted.
@@ -226,11 +275,12 @@ pub enum ResourceKind {
     Topic,
     TaskDefinition,
     ScheduleRule,
+    Schedule,
     FailureRule,
 }
 
 impl ResourceKind {
-    pub const ALL: [ResourceKind; 8] = [
+    pub const ALL: [ResourceKind; 9] = [
         ResourceKind::Cluster,
         ResourceKind::LogGroup,
         ResourceKind::ExecutionRole,
@@ -238,6 +288,7 @@ impl ResourceKind {
         ResourceKind::Topic,
         ResourceKind::TaskDefinition,
         ResourceKind::ScheduleRule,
+        ResourceKind::Schedule,
         ResourceKind::FailureRule,
     ];
 
@@ -250,6 +301,7 @@ impl ResourceKind {
             ResourceKind::Topic => "topic",
             ResourceKind::TaskDefinition => "task_definition",
             ResourceKind::ScheduleRule => "schedule_rule",
+            ResourceKind::Schedule => "schedule",
             ResourceKind::FailureRule => "failure_rule",
         }
     }

@@ -1,25 +1,36 @@
-//! AWS's schedule expressions: `cron(...)` and `rate(...)`, as EventBridge rules take them.
+//! AWS's schedule expressions: `cron(...)` and `rate(...)`, as EventBridge rules and EventBridge Scheduler
+//! take them, and `at(...)`, which only Scheduler does.
 //!
-//! Source: Amazon EventBridge User Guide, "Setting a schedule pattern for scheduled rules
-//! (legacy)". Rules know UTC only, to the minute.
+//! Sources: Amazon EventBridge User Guide, "Setting a schedule pattern for scheduled rules
+//! (legacy)"; Amazon EventBridge Scheduler User Guide, "Schedule types in EventBridge Scheduler". Rules
+//! know UTC only. Both start to the minute.
 
 mod cron;
 mod describe;
 #[cfg(test)]
 mod documented;
+mod engine;
 mod field;
 mod linux;
 mod mistakes;
 mod preview;
+mod timing;
+mod zone;
 
 use std::fmt;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
+use jiff::civil::DateTime;
 use serde::{Deserialize, Serialize};
 
-use cron::Cron;
+use cron::{Cron, next_minute};
+use zone::OnTheWall;
 
-pub use preview::{Preview, PreviewRequest};
+pub use engine::{Engine, EngineChoice};
+pub(in crate::domain) use preview::refused_engine;
+pub use preview::{JobPreviewRequest, Preview, PreviewRequest};
+pub use timing::{Bounds, Timing};
+pub use zone::{UTC, Zone};
 
 /// Why an expression is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,9 +51,16 @@ pub struct Schedule {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Kind {
-    Rate { minutes: i64 },
+    Rate {
+        minutes: i64,
+    },
     Cron(Box<Cron>),
+    /// Once, when the clocks show this.
+    At(DateTime),
 }
+
+/// How a time is written in `at(...)`.
+const AT_FORMAT: &str = "%Y-%m-%dT%H:%M:%S";
 
 /// EventBridge API Reference, PutRule: `ScheduleExpression`.
 const EXPRESSION_MAX: usize = 256;
@@ -84,10 +102,12 @@ impl Schedule {
             Kind::Rate { minutes: parse_rate(inner)? }
         } else if let Some(inner) = inside(expression, "cron") {
             Kind::Cron(Box::new(Cron::parse(inner)?))
+        } else if let Some(inner) = inside(expression, "at") {
+            Kind::At(parse_at(inner)?)
         } else {
             return Err(format!(
-                "must be `cron(...)` with six fields or `rate(<value> <unit>)`, such as \
-                 `cron(0 4 * * ? *)` or `rate(1 hour)`, not `{}`",
+                "must be `cron(...)` with six fields, `rate(<value> <unit>)` or `at(<time>)`, such as \
+                 `cron(0 4 * * ? *)`, `rate(1 hour)` or `at(2027-01-31T04:00:00)`, not `{}`",
                 shortened(expression)
             ));
         };
@@ -108,50 +128,122 @@ impl Schedule {
                 (value, unit) => format!("rate({value} {unit}s)"),
             },
             Kind::Cron(cron) => format!("cron({})", cron.canonical()),
+            Kind::At(time) => format!("at({})", time.strftime(AT_FORMAT)),
         }
     }
 
-    /// What it means, in plain English. Schedules that read alike start alike, but for a rate, whose phase
-    /// AWS decides.
-    pub fn description(&self) -> String {
+    /// What it means on the clocks of `zone`, in plain English. Schedules that read alike start alike, but for
+    /// a rate, whose phase the expression does not tell.
+    pub fn description(&self, zone: Option<&Zone>) -> String {
+        let clocks = zone.map_or(UTC, Zone::name);
         match &self.kind {
             Kind::Rate { minutes } => describe::rate(*minutes),
-            Kind::Cron(cron) => describe::cron(cron),
+            Kind::Cron(cron) => describe::cron(cron, clocks),
+            Kind::At(time) => {
+                format!("Once, on {} {clocks}", time.strftime("%Y-%m-%d at %H:%M:%S"))
+            }
         }
     }
 
-    /// Whether there is no time at all, past or to come, that it means.
+    /// Whether there is no time at all, past or to come, that it means in UTC.
     pub fn never_starts(&self) -> bool {
         match &self.kind {
-            Kind::Rate { .. } => false,
+            Kind::Rate { .. } | Kind::At(_) => false,
             Kind::Cron(cron) => cron.never_starts(),
         }
     }
 
-    /// Whether AWS decides the phase of this schedule when the rule is created or enabled, so
-    /// that the expression alone does not tell its starts.
-    pub fn counts_from_enabling(&self) -> bool {
-        matches!(self.kind, Kind::Rate { .. })
+    /// The time between two starts of a rate, in minutes, whose starts the expression alone does not tell;
+    /// `None` of all others.
+    pub fn rate_minutes(&self) -> Option<i64> {
+        match self.kind {
+            Kind::Rate { minutes } => Some(minutes),
+            Kind::Cron(_) | Kind::At(_) => None,
+        }
     }
 
-    /// The least time between two starts one after the other, in minutes; `None` of an expression that
-    /// means one start at most.
+    /// Whether it starts once only.
+    pub fn is_one_time(&self) -> bool {
+        matches!(self.kind, Kind::At(_))
+    }
+
+    /// The least time on the clocks between two starts one after the other, in minutes; `None` of an
+    /// expression that means one start at most.
     pub fn shortest_interval(&self) -> Option<i64> {
         match &self.kind {
             Kind::Rate { minutes } => Some(*minutes),
             Kind::Cron(cron) => cron.shortest_interval(),
+            Kind::At(_) => None,
         }
     }
 
-    /// Up to `count` starts after `after`, earliest first; none at all for an expression that
-    /// never fires again. A `rate` counts from `anchor`, a start that was seen or the time the
-    /// rule was enabled.
-    pub fn next_starts(&self, after: Timestamp, anchor: Timestamp, count: usize) -> Vec<Timestamp> {
+    /// The same with the minutes that `hash` decides, so that jobs of the same schedule start apart; `None`
+    /// of what can't be moved.
+    pub(super) fn spread(&self, hash: u32) -> Option<Schedule> {
+        let Kind::Cron(cron) = &self.kind else { return None };
+        let kind = Kind::Cron(Box::new(cron.spread(hash)?));
+        let mut spread = Schedule { kind, expression: String::new() };
+        spread.expression = spread.canonical();
+        Some(spread)
+    }
+
+    /// The starts after `after`, earliest first; none at all for an expression that never starts again. A
+    /// `rate` starts at `anchor` and each time its interval later.
+    fn starts(
+        &self,
+        zone: Option<&Zone>,
+        after: Timestamp,
+        anchor: Timestamp,
+    ) -> Box<dyn Iterator<Item = Timestamp> + '_> {
+        let zone = zone.cloned();
         match &self.kind {
-            Kind::Rate { minutes } => next_of_rate(*minutes, after, anchor, count),
-            Kind::Cron(cron) => cron.next_starts(after, count),
+            Kind::Rate { minutes } => Box::new(starts_of_rate(*minutes, after, anchor)),
+            Kind::Cron(cron) => {
+                let now = zone.as_ref().map_or(after.as_second(), |zone| zone.wall(after));
+                let starts = cron
+                    .starts_from(next_minute(now))
+                    .filter_map(move |shown| comes_at(zone.as_ref(), shown));
+                // While the clocks show an hour for the second time, what they show has been.
+                Box::new(starts.skip_while(move |start| *start <= after))
+            }
+            Kind::At(time) => {
+                let start = comes_at(zone.as_ref(), wall_second(*time));
+                Box::new(start.into_iter().filter(move |start| *start > after))
+            }
         }
     }
+
+    /// When the clocks show what this means, between `from` and `to` of theirs: of a change of the clocks, the
+    /// times that it takes away or repeats.
+    fn shown_between(&self, from: i64, to: i64) -> Box<dyn Iterator<Item = i64> + '_> {
+        match &self.kind {
+            Kind::Rate { .. } => Box::new(std::iter::empty()),
+            Kind::Cron(cron) => {
+                Box::new(cron.starts_from(from).take_while(move |shown| *shown < to))
+            }
+            Kind::At(time) => {
+                let shown = wall_second(*time);
+                Box::new((from..to).contains(&shown).then_some(shown).into_iter())
+            }
+        }
+    }
+}
+
+/// When the clocks show `shown`, the first time if they do twice; EventBridge Scheduler User Guide, "Daylight
+/// savings time on EventBridge Scheduler".
+fn comes_at(zone: Option<&Zone>, shown: i64) -> Option<Timestamp> {
+    match zone {
+        None => Timestamp::from_second(shown).ok(),
+        Some(zone) => match zone.on_the_wall(shown)? {
+            OnTheWall::Once(at) | OnTheWall::Twice(at) => Some(at),
+            OnTheWall::Skipped => None,
+        },
+    }
+}
+
+/// The seconds since 1970 of a clock that shows `time`.
+fn wall_second(time: DateTime) -> i64 {
+    jiff::tz::Offset::UTC.to_timestamp(time).map_or(i64::MAX, |at| at.as_second())
 }
 
 impl TryFrom<String> for Schedule {
@@ -240,20 +332,31 @@ fn parse_rate(inner: &str) -> Result<i64, String> {
     Ok(i64::from(number) * minutes)
 }
 
-fn next_of_rate(minutes: i64, after: Timestamp, anchor: Timestamp, count: usize) -> Vec<Timestamp> {
+fn starts_of_rate(
+    minutes: i64,
+    after: Timestamp,
+    anchor: Timestamp,
+) -> impl Iterator<Item = Timestamp> {
     let interval = minutes * 60;
-    // Rules start tasks to the second at best; a fraction would only look exact.
-    let anchor = Timestamp::from_second(anchor.as_second()).unwrap_or(anchor);
-    let passed = (after.as_second() - anchor.as_second()).div_euclid(interval);
-    let mut starts = Vec::with_capacity(count);
-    for number in 1..=count as i64 {
-        let offset = SignedDuration::from_secs((passed + number).saturating_mul(interval));
-        match anchor.checked_add(offset) {
-            Ok(start) => starts.push(start),
-            Err(_) => break,
-        }
-    }
-    starts
+    // AWS starts to the second at best; a fraction would only look exact.
+    let anchor = anchor.as_second();
+    let passed = (after.as_second() - anchor).div_euclid(interval) + 1;
+    (passed.max(0)..).map_while(move |number| {
+        let start = number.checked_mul(interval)?.checked_add(anchor)?;
+        Timestamp::from_second(start).ok()
+    })
+}
+
+/// The time of an `at`. EventBridge Scheduler API Reference, CreateSchedule: `at(yyyy-mm-ddThh:mm:ss)`.
+fn parse_at(inner: &str) -> Result<DateTime, String> {
+    let read = DateTime::strptime(AT_FORMAT, inner).ok();
+    // In this very form: the parser also takes fewer digits.
+    read.filter(|time| time.strftime(AT_FORMAT).to_string() == inner).ok_or_else(|| {
+        format!(
+            "a time is written `at(yyyy-mm-ddThh:mm:ss)`, such as `at(2027-01-31T04:00:00)`, not `at({})`",
+            shortened(inner)
+        )
+    })
 }
 
 /// `text`, cut where a message would become unreadable.
@@ -340,20 +443,57 @@ mod tests {
     #[test]
     fn a_rate_counts_from_its_anchor() {
         let schedule = Schedule::parse("rate(1 hour)").unwrap();
-        let starts =
-            schedule.next_starts(at("2026-01-01T02:10:00Z"), at("2026-01-01T00:20:30Z"), 2);
-        assert_eq!(starts, [at("2026-01-01T02:20:30Z"), at("2026-01-01T03:20:30Z")]);
-        let on_the_start =
-            schedule.next_starts(at("2026-01-01T02:20:30Z"), at("2026-01-01T00:20:30Z"), 1);
+        let starts = |after: &str, anchor: &str, count| -> Vec<Timestamp> {
+            schedule.starts(None, at(after), at(anchor)).take(count).collect()
+        };
+        let anchor = "2026-01-01T00:20:30Z";
+        let two = starts("2026-01-01T02:10:00Z", anchor, 2);
+        assert_eq!(two, [at("2026-01-01T02:20:30Z"), at("2026-01-01T03:20:30Z")]);
+        let on_the_start = starts("2026-01-01T02:20:30Z", anchor, 1);
         assert_eq!(on_the_start, [at("2026-01-01T03:20:30Z")]);
+        // Not before it.
+        let before = starts("2025-12-01T00:00:00Z", anchor, 2);
+        assert_eq!(before, [at(anchor), at("2026-01-01T01:20:30Z")]);
     }
 
     #[test]
     fn a_rate_tells_whole_seconds() {
         let schedule = Schedule::parse("rate(1 minute)").unwrap();
-        let starts =
-            schedule.next_starts(at("2026-01-01T00:00:00.9Z"), at("2026-01-01T00:00:00.4Z"), 1);
-        assert_eq!(starts, [at("2026-01-01T00:01:00Z")]);
+        let (after, anchor) = (at("2026-01-01T00:00:00.9Z"), at("2026-01-01T00:00:00.4Z"));
+        let start = schedule.starts(None, after, anchor).next();
+        assert_eq!(start, Some(at("2026-01-01T00:01:00Z")));
+    }
+
+    /// `u32::MAX` days are beyond the end of all time.
+    #[test]
+    fn a_rate_comes_to_an_end() {
+        let schedule = Schedule::parse("rate(4294967295 days)").unwrap();
+        let anchor = at("2026-01-01T00:00:00Z");
+        assert_eq!(schedule.starts(None, anchor, anchor).take(5).count(), 0);
+    }
+
+    #[test]
+    fn an_at_is_written_to_the_second_and_without_a_zone() {
+        let schedule = Schedule::parse("at(2027-01-31T04:00:00)").unwrap();
+        assert_eq!(schedule.canonical(), "at(2027-01-31T04:00:00)");
+        assert_eq!(schedule.description(None), "Once, on 2027-01-31 at 04:00:00 UTC");
+        for bad in [
+            "at(2027-01-31)",
+            "at(2027-01-31T04:00)",
+            "at(2027-01-31 04:00:00)",
+            "at(2027-01-31T04:00:00Z)",
+            "at(2027-01-31T04:00:00+01:00)",
+            "at(2027-1-31T04:00:00)",
+            "at(2027-02-29T04:00:00)",
+            "at(2027-01-31T24:00:00)",
+            "at(2027-01-31T04:00:60)",
+            "at(27-01-31T04:00:00)",
+            "at(now)",
+            "at()",
+            "At(2027-01-31T04:00:00)",
+        ] {
+            assert!(Schedule::parse(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

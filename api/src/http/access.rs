@@ -14,9 +14,10 @@ use crate::domain::access::Role;
 /// The least role that an operation asks for, in the team that its path names.
 ///
 /// An operation without a row is refused to everybody.
-const TABLE: [(&str, Role); 29] = [
+const TABLE: [(&str, Role); 30] = [
     ("list_jobs", Role::Viewer),
     ("get_job", Role::Viewer),
+    ("preview_job_schedule", Role::Viewer),
     ("list_runs", Role::Viewer),
     ("get_run", Role::Viewer),
     ("get_run_logs", Role::Viewer),

@@ -5,11 +5,14 @@ use axum::response::{IntoResponse as _, Response};
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 
+use super::Api;
 use super::jobs::{JobBody, Subscription};
 use super::runs::RunBody;
+use super::schedules::SchedulePreview;
 use crate::app::{Foreseen, JobView, RunView};
 use crate::domain::dry_run;
 use crate::domain::job;
+use crate::domain::schedule::JobPreviewRequest;
 
 /// The parameter with which every change can be asked for without being made.
 #[derive(IntoParams)]
@@ -40,6 +43,9 @@ pub(super) struct JobDryRun {
     /// all zeros; an ARN that ECS numbers stands without its number.
     #[schema(required)]
     answer: Option<JobBody>,
+    /// What its schedule would mean; null where the job is deleted.
+    #[schema(required)]
+    schedule: Option<SchedulePreview>,
     /// The calls that would change something in AWS, in the order in which they would be made; some
     /// are made at the same time.
     aws_calls: Vec<AwsCall>,
@@ -94,12 +100,18 @@ fn calls(calls: Vec<dry_run::AwsCall>) -> Vec<AwsCall> {
 
 /// The answer to the dry run of a request that would be answered with `status` and this job.
 pub(super) fn job(
+    api: &Api,
     status: u16,
     outcome: Option<JobView>,
     foreseen: Vec<dry_run::AwsCall>,
 ) -> Response {
+    let usual = JobPreviewRequest::usual(api.moment().now);
+    let schedule = outcome
+        .as_ref()
+        .map(|view| SchedulePreview::of(view.job.preview(usual, api.app.deployment.engine)));
     let aws_calls = calls(foreseen);
-    Json(JobDryRun { status, answer: outcome.map(JobBody::of), aws_calls }).into_response()
+    Json(JobDryRun { status, answer: outcome.map(JobBody::of), schedule, aws_calls })
+        .into_response()
 }
 
 /// The answer to the dry run of a request that would be answered with `status` and this run.

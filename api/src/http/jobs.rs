@@ -75,7 +75,7 @@ pub(super) async fn create(
     let moment = api.moment();
     if dry_run {
         let foreseen = api.app.job_create_dry(team, definition, moment).await?;
-        return Ok(dry_run::job(201, Some(foreseen.outcome), foreseen.calls));
+        return Ok(dry_run::job(&api, 201, Some(foreseen.outcome), foreseen.calls));
     }
     let path = format!("/v1/teams/{team}/jobs");
     let Some(request) = idempotency.request(&team, "POST", &path, &definition) else {
@@ -309,7 +309,7 @@ pub(super) async fn delete(
     if dry_run {
         let foreseen = api.app.job_delete_dry(&key, deletion, api.moment()).await?;
         let status = if foreseen.outcome.is_some() { 202 } else { 204 };
-        return Ok(dry_run::job(status, foreseen.outcome, foreseen.calls));
+        return Ok(dry_run::job(&api, status, foreseen.outcome, foreseen.calls));
     }
     Ok(match api.app.job_delete(&key, deletion, api.moment()).await? {
         Some(view) => (StatusCode::ACCEPTED, Json(JobBody::of(view))).into_response(),
@@ -417,7 +417,7 @@ async fn change_dry(
 ) -> Result<Response, Problem> {
     let foreseen = api.app.job_change_dry(key, change, precondition, api.moment()).await?;
     let (view, created) = foreseen.outcome;
-    Ok(dry_run::job(if created { 201 } else { 200 }, Some(view), foreseen.calls))
+    Ok(dry_run::job(api, if created { 201 } else { 200 }, Some(view), foreseen.calls))
 }
 
 async fn set_enabled(
@@ -430,7 +430,7 @@ async fn set_enabled(
     params.finish()?;
     if dry_run {
         let foreseen = api.app.job_set_enabled_dry(key, enabled, api.moment()).await?;
-        return Ok(dry_run::job(200, Some(foreseen.outcome), foreseen.calls));
+        return Ok(dry_run::job(api, 200, Some(foreseen.outcome), foreseen.calls));
     }
     Ok(with_tag(StatusCode::OK, api.app.job_set_enabled(key, enabled, api.moment()).await?))
 }

@@ -58,6 +58,7 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(runs::requests::stop))
         .routes(routes!(runs::logs))
         .routes(routes!(schedules::preview))
+        .routes(routes!(schedules::preview_of_job))
         .routes(routes!(teams::create, teams::list))
         .routes(routes!(teams::get, teams::replace, teams::update, teams::delete))
         .routes(routes!(teams::who_am_i))

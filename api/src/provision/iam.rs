@@ -1,5 +1,5 @@
 //! The two roles of a job: the one with which ECS starts its task, and the one with which
-//! EventBridge runs it.
+//! EventBridge, or its Scheduler, runs it.
 
 use std::collections::BTreeSet;
 
@@ -85,7 +85,7 @@ fn execution_role_with(context: &Context<'_>, grants: &Grants) -> Role {
         ResourceKind::ExecutionRole,
         &context.names.execution_role,
         "Starts the containers of a Cronplane job",
-        json!({
+        vec![json!({
             "Effect": "Allow",
             "Principal": {"Service": "ecs-tasks.amazonaws.com"},
             "Action": "sts:AssumeRole",
@@ -95,7 +95,7 @@ fn execution_role_with(context: &Context<'_>, grants: &Grants) -> Role {
                 "StringEquals": {"aws:SourceAccount": deployment.account},
                 "ArnLike": {"aws:SourceArn": deployment.arn("ecs", "*")},
             },
-        }),
+        })],
         statements,
     );
     Role { named: context.job.definition.execution_role.clone(), ..role }
@@ -156,47 +156,77 @@ fn events_role_with(context: &Context<'_>, grants: &Grants) -> Role {
         .iter()
         .map(|cluster| format!("{}/*", cluster.replacen(":cluster/", ":task/", 1)))
         .collect();
+    let mut statements = vec![
+        json!({
+            "Sid": "RunTask",
+            "Effect": "Allow",
+            "Action": "ecs:RunTask",
+            "Resource": deployment.arn("ecs", &format!("task-definition/{family}:*")),
+            "Condition": {"ArnEquals": {"ecs:cluster": clusters}},
+        }),
+        json!({
+            "Sid": "PassRoles",
+            "Effect": "Allow",
+            "Action": "iam:PassRole",
+            "Resource": passed,
+            "Condition": {
+                "StringEquals": {"iam:PassedToService": "ecs-tasks.amazonaws.com"},
+            },
+        }),
+        // Without it, tasks with tags silently never start.
+        json!({
+            "Sid": "TagTask",
+            "Effect": "Allow",
+            "Action": "ecs:TagResource",
+            "Resource": tasks,
+            "Condition": {"StringEquals": {"ecs:CreateAction": "RunTask"}},
+        }),
+    ];
+    if context.may_stand(ResourceKind::Schedule) {
+        // A rule is let in by the queues' own policies; Scheduler sends with the role of the schedule.
+        statements.push(json!({
+            "Sid": "SendMessages",
+            "Effect": "Allow",
+            "Action": "sqs:SendMessage",
+            "Resource": [deployment.dead_letter_queue_arn, deployment.start_queue_arn],
+        }));
+    }
+    let trust = engines_trust(context);
     role(
         context,
         ResourceKind::EventsRole,
         &context.names.events_role,
         "Runs a Cronplane job on its schedule",
+        trust,
+        statements,
+    )
+}
+
+/// Who may assume the events role: what starts the job, and what may still do so.
+fn engines_trust(context: &Context<'_>) -> Vec<Value> {
+    let deployment = context.deployment;
+    let group =
+        deployment.arn("scheduler", &format!("schedule-group/{}", deployment.schedule_group));
+    let rule = context.rule_arn(&context.names.schedule_rule);
+    // EventBridge Scheduler User Guide, "Confused deputy prevention": the schedule's group, not the schedule.
+    [
+        (ResourceKind::ScheduleRule, "events.amazonaws.com", rule),
+        (ResourceKind::Schedule, "scheduler.amazonaws.com", group),
+    ]
+    .into_iter()
+    .filter(|(kind, ..)| context.may_stand(*kind))
+    .map(|(_, service, source)| {
         json!({
             "Effect": "Allow",
-            "Principal": {"Service": "events.amazonaws.com"},
+            "Principal": {"Service": service},
             "Action": "sts:AssumeRole",
             "Condition": {"StringEquals": {
                 "aws:SourceAccount": deployment.account,
-                "aws:SourceArn": context.rule_arn(&context.names.schedule_rule),
+                "aws:SourceArn": source,
             }},
-        }),
-        vec![
-            json!({
-                "Sid": "RunTask",
-                "Effect": "Allow",
-                "Action": "ecs:RunTask",
-                "Resource": deployment.arn("ecs", &format!("task-definition/{family}:*")),
-                "Condition": {"ArnEquals": {"ecs:cluster": clusters}},
-            }),
-            json!({
-                "Sid": "PassRoles",
-                "Effect": "Allow",
-                "Action": "iam:PassRole",
-                "Resource": passed,
-                "Condition": {
-                    "StringEquals": {"iam:PassedToService": "ecs-tasks.amazonaws.com"},
-                },
-            }),
-            // Without it, tasks with tags silently never start.
-            json!({
-                "Sid": "TagTask",
-                "Effect": "Allow",
-                "Action": "ecs:TagResource",
-                "Resource": tasks,
-                "Condition": {"StringEquals": {"ecs:CreateAction": "RunTask"}},
-            }),
-        ],
-    )
+        })
+    })
+    .collect()
 }
 
 fn role(
@@ -204,7 +234,7 @@ fn role(
     kind: ResourceKind,
     name: &str,
     description: &str,
-    trust: Value,
+    trust: Vec<Value>,
     statements: Vec<Value>,
 ) -> Role {
     Role {
@@ -213,7 +243,7 @@ fn role(
         arn: context.role_arn(name),
         description: description.to_owned(),
         boundary_arn: context.deployment.boundary_arn.clone(),
-        trust: json!({"Version": "2012-10-17", "Statement": [trust]}),
+        trust: json!({"Version": "2012-10-17", "Statement": trust}),
         policy: json!({"Version": "2012-10-17", "Statement": statements}),
         named: None,
         tags: context.tags.clone(),

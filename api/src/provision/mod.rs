@@ -11,7 +11,9 @@ mod iam;
 mod log_group;
 pub mod names;
 mod rules;
+mod schedule;
 mod schedule_rule;
+mod start;
 mod tags;
 mod task_definition;
 mod topic;
@@ -21,6 +23,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::future::join_all;
+use jiff::Timestamp;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::domain::deployment::Deployment;
@@ -28,6 +31,7 @@ use crate::domain::dry_run::DryRun;
 use crate::domain::job::{
     Capacity, Former, Grants, Job, ResourceKind, ResourceState, ResourceStatus, Subscription,
 };
+use crate::domain::schedule::Engine;
 use crate::domain::violation::{Violation, ViolationCode};
 use crate::error::{AwsFault, Error, Result};
 
@@ -41,6 +45,7 @@ pub struct Clients {
     pub events: aws_sdk_eventbridge::Client,
     pub iam: aws_sdk_iam::Client,
     pub logs: aws_sdk_cloudwatchlogs::Client,
+    pub scheduler: aws_sdk_scheduler::Client,
     pub sns: aws_sdk_sns::Client,
     /// In a dry run, what notes the calls that change something in place of making them. What only
     /// reads is asked all the same.
@@ -123,20 +128,30 @@ pub struct Plan {
     stages: Vec<Vec<Box<dyn Resource>>>,
     /// The job's own cluster, when the job has since named another one.
     former_cluster: Option<cluster::Cluster>,
+    /// What the other engine may start the job with, when an earlier definition or deployment had that.
+    former_schedule: Option<Box<dyn Resource>>,
     /// Stays when the job goes, unless it is asked for: the history points into it.
     keep_log_group: bool,
 }
 
-/// The resources that `job` wants.
-pub fn plan(job: &Job, deployment: &Deployment) -> Plan {
-    let context = Context::of(job, deployment);
+/// The resources that `job` wants at the time `now`.
+pub fn plan(job: &Job, deployment: &Deployment, now: Timestamp) -> Plan {
+    let context = Context { now, ..Context::of(job, deployment) };
     let cluster = cluster::Cluster::of(&context);
     let log_group = log_group::LogGroup::of(&context);
     let execution_role = iam::execution_role(&context);
     let events_role = iam::events_role(&context);
     let topic = topic::Topic::of(&context);
     let task_definition = task_definition::TaskDefinition::of(&context);
-    let schedule_rule = schedule_rule::ScheduleRule::of(&context);
+    let rule: Box<dyn Resource> = Box::new(schedule_rule::ScheduleRule::of(&context));
+    let schedule: Box<dyn Resource> = Box::new(schedule::Schedule::of(&context));
+    let (schedule, other) = match context.engine() {
+        Engine::Rule => (rule, schedule),
+        Engine::Scheduler => (schedule, rule),
+    };
+    // Whoever died at it may have made what nobody noted.
+    let unknown = job.unsettled > 1;
+    let former_schedule = Some(other).filter(|other| unknown || context.may_stand(other.kind()));
     let failure_rule = failure_rule::FailureRule::of(&context);
     Plan {
         stages: vec![
@@ -149,9 +164,10 @@ pub fn plan(job: &Job, deployment: &Deployment) -> Plan {
             ],
             vec![Box::new(task_definition), Box::new(failure_rule)],
             // Last, so that nothing starts before everything else stands.
-            vec![Box::new(schedule_rule)],
+            vec![schedule],
         ],
         former_cluster: cluster::Cluster::former(&context),
+        former_schedule,
         keep_log_group: !job.deletion.unwrap_or_default().delete_logs,
     }
 }
@@ -174,6 +190,7 @@ struct Context<'a> {
     deployment: &'a Deployment,
     names: names::Names,
     tags: tags::Tags,
+    now: Timestamp,
 }
 
 impl<'a> Context<'a> {
@@ -184,7 +201,27 @@ impl<'a> Context<'a> {
             deployment,
             names: names::Names::of(deployment, &key),
             tags: tags::Tags::of(deployment, &key, &job.definition.tags, &job.former.tags),
+            now: job.updated_at,
         }
+    }
+
+    /// What carries the schedule.
+    fn engine(&self) -> Engine {
+        self.job.engine(self.deployment.engine)
+    }
+
+    /// Whether there may be a schedule rule, or a schedule: because it is wanted, or because it was.
+    fn may_stand(&self, kind: ResourceKind) -> bool {
+        let wanted = match self.engine() {
+            Engine::Rule => ResourceKind::ScheduleRule,
+            Engine::Scheduler => ResourceKind::Schedule,
+        };
+        kind == wanted || self.job.resources.contains_key(&kind) || self.job.former.engine
+    }
+
+    fn schedule_description(&self) -> String {
+        let described = self.job.definition.description.clone();
+        described.unwrap_or_else(|| format!("Schedule of the Cronplane job {}", self.job.key()))
     }
 
     /// What starting the job's tasks takes, those too that are on their way from before a change.
@@ -298,6 +335,21 @@ impl Provisioner {
                 return Report { resources, hindrance, leftover: None };
             }
         }
+        // Behind the new one: for a moment a start can be made twice, and none is lost.
+        if let Some(former) = &plan.former_schedule {
+            let kind = former.kind();
+            match retried(deadline, || former.remove(&self.clients)).await {
+                Ok(()) => {
+                    resources.remove(&kind);
+                }
+                Err(error) => {
+                    let passing = error.retryable();
+                    let reason = format!("{} of before: {error}", kind.as_str());
+                    let hindrance = Some(Hindrance { reason, passing });
+                    return Report { resources, hindrance, leftover: None };
+                }
+            }
+        }
         let left = self.remove_former_cluster(plan, deadline).await.err();
         let leftover = left.map(|error| format!("the job's former cluster: {error}"));
         Report { resources, hindrance: None, leftover }
@@ -363,8 +415,14 @@ impl Provisioner {
     /// Switches the job's schedule off and changes nothing else: for a pause that can't be carried
     /// through to its end.
     pub async fn disable_schedule(&self, job: &Job, deployment: &Deployment) -> Result<()> {
-        let rule = schedule_rule::ScheduleRule::of(&Context::of(job, deployment));
-        rule.disable(&self.clients).await
+        let context = Context::of(job, deployment);
+        if context.may_stand(ResourceKind::ScheduleRule) {
+            schedule_rule::ScheduleRule::of(&context).disable(&self.clients).await?;
+        }
+        if context.may_stand(ResourceKind::Schedule) {
+            schedule::Schedule::of(&context).disable(&self.clients).await?;
+        }
+        Ok(())
     }
 
     /// Takes away what starts tasks: the schedule, then the task definition. A start that is on its
@@ -376,9 +434,9 @@ impl Provisioner {
         resources: &mut BTreeMap<ResourceKind, ResourceStatus>,
         deadline: Instant,
     ) -> Result<()> {
-        for kind in [ResourceKind::ScheduleRule, ResourceKind::TaskDefinition] {
-            self.remove_kinds(plan, &[kind], resources, deadline).await?;
-        }
+        let schedules = [ResourceKind::ScheduleRule, ResourceKind::Schedule];
+        self.remove_kinds(plan, &schedules, resources, deadline).await?;
+        self.remove_kinds(plan, &[ResourceKind::TaskDefinition], resources, deadline).await?;
         Ok(())
     }
 
@@ -415,6 +473,7 @@ impl Provisioner {
             .stages
             .iter()
             .flatten()
+            .chain(&plan.former_schedule)
             .map(AsRef::as_ref)
             .filter(|one| kinds.contains(&one.kind()))
             .collect();

@@ -27,6 +27,7 @@ pub struct Names {
     pub base: String,
     pub execution_role: String,
     pub events_role: String,
+    /// Of the rule, and of the schedule of EventBridge Scheduler.
     pub schedule_rule: String,
     pub failure_rule: String,
     pub topic: String,
@@ -51,11 +52,13 @@ impl Names {
         }
     }
 
-    /// Whether `started_by`, as ECS tells it of a task of this job, is the schedule rule: ECS cuts
-    /// the rule's name, and the task definition family says already whose task it is.
+    /// Whether `started_by`, as ECS tells it of a task of this job, is the schedule rule, or the schedule
+    /// of EventBridge Scheduler, which has the same name: ECS cuts that, and the task definition family
+    /// says already whose task it is.
     pub fn is_schedule(&self, started_by: &str) -> bool {
-        started_by
-            .strip_prefix("events-rule/")
+        ["events-rule/", "chronos-schedule/"]
+            .into_iter()
+            .find_map(|engine| started_by.strip_prefix(engine))
             .is_some_and(|cut| !cut.is_empty() && self.schedule_rule.starts_with(cut))
     }
 }
@@ -106,7 +109,10 @@ mod tests {
             ("events-rule/cp_platform_hel", true),
             ("events-rule/cp_platform_help", false),
             ("events-rule/", false),
-            ("chronos-schedule/cp_platform_hello", false),
+            ("chronos-schedule/cp_platform_hello", true),
+            ("chronos-schedule/cp_platform_help", false),
+            ("chronos-schedule/", false),
+            ("ecs-svc/cp_platform_hello", false),
             ("", false),
         ] {
             assert_eq!(names.is_schedule(started_by), expected, "{started_by}");

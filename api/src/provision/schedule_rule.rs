@@ -5,31 +5,19 @@ use aws_sdk_eventbridge::types::{
     AssignPublicIp, AwsVpcConfiguration, CapacityProviderStrategyItem, EcsParameters,
     InputTransformer, LaunchType, NetworkConfiguration, PropagateTags, Target,
 };
-use serde_json::json;
 
 use super::names::TARGET_ID;
 use super::rules::{Rule, RuleTrigger, dead_letters, retry_policy};
+use super::start::{EVENT_AGE_SECONDS, Start, invalid};
 use super::{Changed, Clients, Context, Made, Resource};
 use crate::domain::job::{FARGATE_SPOT, Placement, ResourceKind};
-use crate::domain::task::{MAIN_CONTAINER, SCHEDULED_TIME};
-use crate::error::{Error, Result};
-
-/// How long EventBridge goes on trying to start a task. Its default of a day starts runs hours
-/// late, when the next ones have long been due; what is given up goes to the dead-letter queue.
-const EVENT_AGE_SECONDS: i32 = 900;
+use crate::error::Result;
 
 pub(super) struct ScheduleRule {
     rule: Rule,
     start: Start,
+    role_arn: String,
     dead_letter_queue_arn: String,
-}
-
-/// Who starts the task.
-enum Start {
-    /// EventBridge itself.
-    Task { cluster_arn: String, role_arn: String, placement: Box<Placement>, family: String },
-    /// Cronplane, as it finds the message in its queue: the start takes more than one call.
-    Message { queue_arn: String, template: String },
 }
 
 impl ScheduleRule {
@@ -40,26 +28,15 @@ impl ScheduleRule {
             rule: Rule {
                 arn: context.rule_arn(&name),
                 name,
-                description: definition.description.clone().unwrap_or_else(|| {
-                    format!("Schedule of the Cronplane job {}", context.job.key())
-                }),
-                trigger: RuleTrigger::Schedule(definition.schedule.expression().to_owned()),
+                description: context.schedule_description(),
+                trigger: RuleTrigger::Schedule(
+                    context.job.timing().schedule.expression().to_owned(),
+                ),
                 enabled: definition.enabled,
                 tags: context.tags.clone(),
             },
-            start: if definition.capacity.is_started_by_cronplane() {
-                Start::Message {
-                    queue_arn: context.deployment.start_queue_arn.clone(),
-                    template: message_template(context),
-                }
-            } else {
-                Start::Task {
-                    cluster_arn: context.cluster_arn(),
-                    role_arn: context.role_arn(&context.names.events_role),
-                    placement: Box::new(definition.placement()),
-                    family: context.names.base.clone(),
-                }
-            },
+            start: Start::of(context),
+            role_arn: context.role_arn(&context.names.events_role),
             dead_letter_queue_arn: context.deployment.dead_letter_queue_arn.clone(),
         }
     }
@@ -70,24 +47,22 @@ impl ScheduleRule {
     }
 
     fn target(&self, made: &Made) -> Result<Target> {
-        let (target, template) = match &self.start {
-            Start::Task { cluster_arn, role_arn, placement, family } => {
+        let target = match &self.start {
+            Start::Task { cluster_arn, placement, family } => {
                 let revision = made.arn(ResourceKind::TaskDefinition)?;
                 let ecs = ecs_parameters(placement, family, revision)?;
-                let target = Target::builder().arn(cluster_arn).role_arn(role_arn);
-                (target.ecs_parameters(ecs), overrides_template())
+                let target = Target::builder().arn(cluster_arn).role_arn(&self.role_arn);
+                target.ecs_parameters(ecs)
             }
             // A queue lets the rule in by its own policy: its target has no role.
-            Start::Message { queue_arn, template } => {
-                (Target::builder().arn(queue_arn), template.clone())
-            }
+            Start::Message { queue_arn, .. } => Target::builder().arn(queue_arn),
         };
         target
             .id(TARGET_ID)
             .input_transformer(
                 InputTransformer::builder()
                     .input_paths_map("time", "$.time")
-                    .input_template(template)
+                    .input_template(self.start.input("<time>"))
                     .build()
                     .map_err(invalid)?,
             )
@@ -96,31 +71,6 @@ impl ScheduleRule {
             .build()
             .map_err(invalid)
     }
-}
-
-/// Gives the task the time that the schedule meant: cron times are on the minute, whenever the task
-/// really starts.
-fn overrides_template() -> String {
-    json!({"containerOverrides": [{
-        "name": MAIN_CONTAINER,
-        "environment": [{"name": SCHEDULED_TIME, "value": "<time>"}],
-    }]})
-    .to_string()
-}
-
-/// What `events/start.rs` reads.
-fn message_template(context: &Context<'_>) -> String {
-    json!({
-        "team": context.job.team,
-        "job": context.job.definition.name,
-        "job_id": context.job.id,
-        "scheduled_time": "<time>",
-    })
-    .to_string()
-}
-
-fn invalid(error: aws_smithy_types::error::operation::BuildError) -> Error {
-    Error::Internal(error.to_string())
 }
 
 fn ecs_parameters(placement: &Placement, family: &str, revision: &str) -> Result<EcsParameters> {
@@ -171,16 +121,10 @@ impl Resource for ScheduleRule {
     }
 
     fn wanted(&self, made: &Made) -> Vec<String> {
-        let dead_letters = &self.dead_letter_queue_arn;
+        let (role, dead_letters) = (&self.role_arn, &self.dead_letter_queue_arn);
         let target = match &self.start {
-            Start::Task { cluster_arn, role_arn, placement, .. } => {
-                let revision = made.arn(ResourceKind::TaskDefinition).unwrap_or_default();
-                format!("{cluster_arn} {role_arn} {placement:?} {dead_letters} {revision}")
-            }
-            // A new revision is no news to the queue.
-            Start::Message { queue_arn, template } => {
-                format!("{queue_arn} {template} {dead_letters}")
-            }
+            Start::Task { .. } => format!("{} {role} {dead_letters}", self.start.wanted(made)),
+            Start::Message { .. } => format!("{} {dead_letters}", self.start.wanted(made)),
         };
         self.rule.wanted(target)
     }

@@ -48,6 +48,8 @@ fn whole(name: &str) -> Vec<FieldChange> {
         set("/enable_execute_command", json!(false)),
         set("/enable_ecs_managed_tags", json!(false)),
         set("/schedule", json!("rate(1 day)")),
+        set("/timezone", json!("UTC")),
+        set("/spread", json!(false)),
         set("/enabled", json!(true)),
         set("/log_retention_days", json!(30)),
         set("/notifications/subscribers/0/protocol", json!("email")),

@@ -11,6 +11,7 @@ mod events;
 mod expression;
 mod iam;
 mod logs;
+mod scheduler;
 mod sns;
 
 use std::collections::BTreeMap;
@@ -23,6 +24,7 @@ use aws_smithy_types::body::SdkBody;
 use cronplane::app::App;
 use cronplane::domain::deployment::{Deployment, Network};
 use cronplane::domain::ids::TeamName;
+use cronplane::domain::schedule::EngineChoice;
 use cronplane::domain::team::{Guardrails, Team, TeamDefinition};
 use cronplane::domain::token::Token;
 use cronplane::fleet::Fleet;
@@ -35,6 +37,7 @@ pub(crate) use ecs::{Cluster, Ecs};
 pub(crate) use events::{Events, Rule, TargetRefusal};
 pub(crate) use iam::{Iam, Role};
 pub(crate) use logs::{LogGroup, Logs};
+pub(crate) use scheduler::{GROUP, Scheduler};
 pub(crate) use sns::{Sns, Topic};
 
 pub(crate) const ACCOUNT: &str = "111122223333";
@@ -63,6 +66,8 @@ pub(crate) fn deployment() -> Deployment {
         boundary_arn: format!("arn:aws:iam::{ACCOUNT}:policy/boundary"),
         dead_letter_queue_arn: arn("sqs", "schedule-dead-letters"),
         start_queue_arn: arn("sqs", "starts"),
+        engine: EngineChoice::ByNeed,
+        schedule_group: GROUP.to_owned(),
         passable_roles: vec![format!("arn:aws:iam::{ACCOUNT}:role/app-*")],
         readable_secrets: vec![
             arn("secretsmanager", "secret:app/*"),
@@ -125,6 +130,7 @@ pub(crate) struct State {
     pub(crate) ecs: Ecs,
     pub(crate) events: Events,
     pub(crate) iam: Iam,
+    pub(crate) scheduler: Scheduler,
     pub(crate) sns: Sns,
     pub(crate) logs: Logs,
     calls: Vec<Call>,
@@ -217,6 +223,7 @@ impl Cloud {
                 events: events::client(self),
                 iam: iam::client(self),
                 logs: logs.clone(),
+                scheduler: scheduler::client(self),
                 sns: sns::client(self),
                 dry_run: None,
             }),
@@ -334,6 +341,7 @@ impl Cloud {
         all.extend(state.ecs.standing());
         all.extend(state.events.standing());
         all.extend(state.iam.standing());
+        all.extend(state.scheduler.standing());
         all.extend(state.sns.standing());
         all.extend(state.logs.standing());
         all

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use cronplane::domain::job::{Deletion, Job, Phase};
 use cronplane::domain::recent_runs::RECENT_RUNS_MAX;
 use cronplane::domain::run::{Run, RunStatus, RunSummary, Trigger};
+use cronplane::domain::schedule::EngineChoice;
 use cronplane::error::Error;
 use cronplane::store::{Insertion, Leased, Settled, Settlement, Store};
 use proptest::prelude::*;
@@ -275,5 +276,8 @@ async fn next_starts_count_from_the_newest_scheduled_run() {
     let job = read(&store).await;
     assert_eq!(shown(&job), ["09", "00"]);
     // `rate(1 day)`
-    assert_eq!(job.next_starts(at(7201), 2), [at(7200 + 86_400), at(7200 + 2 * 86_400)]);
+    assert_eq!(
+        job.next_starts(at(7201), 2, EngineChoice::ByNeed),
+        [at(7200 + 86_400), at(7200 + 2 * 86_400)]
+    );
 }

@@ -80,6 +80,11 @@ async fn a_job_is_created_and_shown() {
             "task_role": "arn:aws:iam::111122223333:role/app-report",
             "execution_role": null,
             "schedule": "cron(0 4 * * ? *)",
+            "timezone": "UTC",
+            "start_date": null,
+            "end_date": null,
+            "flexible_window_minutes": null,
+            "spread": false,
             "enabled": true,
             "log_retention_days": 7,
             "tags": {"cost-center": "42"},
@@ -105,6 +110,10 @@ async fn a_job_is_created_and_shown() {
     );
     assert_eq!(status["next_starts"].as_array().unwrap().len(), 5);
     assert_eq!(status["next_starts_approximate"], false);
+    let schedule = json!({
+        "engine": "rule", "expression": "cron(0 4 * * ? *)", "description": "At 04:00 UTC, every day",
+    });
+    assert_eq!(status["schedule"], schedule);
     let kinds: Vec<&Value> =
         status["resources"].as_array().unwrap().iter().map(|one| &one["kind"]).collect();
     assert_eq!(

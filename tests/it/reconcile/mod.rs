@@ -5,6 +5,7 @@ mod create;
 mod deletion;
 mod lease;
 mod pause;
+mod scheduler;
 mod strangers;
 mod trouble;
 mod update;

@@ -51,6 +51,7 @@ fn occupy(state: &mut State, kind: ResourceKind, tags: Tags) -> String {
             state.events.rules.insert(name.clone(), rule);
             format!("rule {name}")
         }
+        ResourceKind::Schedule => unreachable!("what is in the stack's group is the stack's"),
     }
 }
 
@@ -71,6 +72,7 @@ fn tags_of_strangers() -> Vec<Tags> {
 async fn what_is_not_ours_is_neither_taken_over_nor_deleted() {
     for (kind, tags) in ResourceKind::ALL
         .into_iter()
+        .filter(|kind| *kind != ResourceKind::Schedule)
         .flat_map(|kind| tags_of_strangers().into_iter().map(move |tags| (kind, tags)))
     {
         let cloud = Cloud::default();

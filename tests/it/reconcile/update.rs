@@ -138,6 +138,11 @@ async fn the_same_definition_again_writes_nothing() {
         "task_role": "arn:aws:iam::111122223333:role/app-report",
         "execution_role": "arn:aws:iam::111122223333:role/app-execution",
         "schedule": "cron(0 4 * * ? *)",
+        "timezone": "Europe/Berlin",
+        "start_date": "2026-12-01T00:00:00Z",
+        "end_date": "2036-12-01T00:00:00Z",
+        "flexible_window_minutes": 15,
+        "spread": true,
         "enabled": false,
         "log_retention_days": 7,
         "tags": {"cost-center": "42"},
@@ -182,7 +187,19 @@ async fn a_field_reaches_its_resources_and_no_others() {
     let role = json!("arn:aws:iam::111122223333:role/app-report");
     let of_target: &[&str] = &["events:PutTargets"];
     let with_policy = ["ecs:RegisterTaskDefinition", "events:PutTargets", "iam:PutRolePolicy"];
-    let fields: [(&str, Value, &[&str], &[&str]); 32] = [
+    let schedule = format!("schedule {BASE}");
+    // The schedule first, then the rule goes; and the role has to know both.
+    let to_scheduler: &[&str] = &[
+        "events:DeleteRule",
+        "events:RemoveTargets",
+        "iam:PutRolePermissionsBoundary",
+        "iam:PutRolePolicy",
+        "iam:TagRole",
+        "iam:UpdateAssumeRolePolicy",
+        "scheduler:CreateSchedule",
+    ];
+    let of_scheduler: &[&str] = &[&events_role, &schedule_rule, &schedule];
+    let fields: [(&str, Value, &[&str], &[&str]); 37] = [
         ("working_directory", json!("/srv"), &of_task, &task_and_rule),
         (
             "secrets",
@@ -245,6 +262,11 @@ async fn a_field_reaches_its_resources_and_no_others() {
             &[&events_role, &revision, &schedule_rule],
         ),
         ("schedule", json!("rate(2 days)"), &["events:PutRule"], &[&schedule_rule]),
+        ("timezone", json!("Europe/Berlin"), to_scheduler, of_scheduler),
+        ("start_date", json!("2027-01-01T00:00:00Z"), to_scheduler, of_scheduler),
+        ("end_date", json!("2037-01-01T00:00:00Z"), to_scheduler, of_scheduler),
+        ("flexible_window_minutes", json!(5), to_scheduler, of_scheduler),
+        ("spread", json!(true), &["events:PutRule"], &[&schedule_rule]),
         ("enabled", json!(false), &["events:PutRule"], &[&schedule_rule]),
         ("log_retention_days", json!(7), &["logs:PutRetentionPolicy"], &[LOG_GROUP]),
         ("notifications", subscribers, &["sns:Subscribe"], &[&topic]),
@@ -267,6 +289,9 @@ async fn a_field_reaches_its_resources_and_no_others() {
         let mut change = json!({field: value});
         if field == "cpu" {
             change["memory"] = json!(1024);
+        }
+        if field == "spread" {
+            change["schedule"] = json!("cron(0 4 * * ? *)");
         }
         if field == "enable_execute_command" {
             change["task_role"] = json!("arn:aws:iam::111122223333:role/app-report");
@@ -682,6 +707,20 @@ async fn whatever_call_of_a_move_to_the_own_cluster_is_lost_it_ends_the_same() {
 async fn whatever_call_of_a_new_schedule_is_lost_it_ends_the_same() {
     let change = json!({"schedule": "rate(2 days)", "enabled": false});
     whatever_becomes_of_a_call_it_ends_the_same(definition(), change).await;
+}
+
+#[tokio::test]
+async fn whatever_call_of_a_move_to_scheduler_is_lost_it_ends_the_same() {
+    let change = json!({"flexible_window_minutes": 5, "image": "busybox:2"});
+    whatever_becomes_of_a_call_it_ends_the_same(definition(), change).await;
+}
+
+#[tokio::test]
+async fn whatever_call_of_a_move_to_a_rule_is_lost_it_ends_the_same() {
+    let mut before = definition();
+    before["flexible_window_minutes"] = json!(5);
+    let change = json!({"flexible_window_minutes": null, "image": "busybox:2"});
+    whatever_becomes_of_a_call_it_ends_the_same(before, change).await;
 }
 
 /// Whatever came of a change before its answer was lost: taken back, nothing of it is left.

@@ -15,7 +15,7 @@ use crate::domain::deployment::{Deployment, Network};
 use crate::domain::fargate_size::FargateSize;
 use crate::domain::fields::{Fields, VIOLATIONS_MAX, read_object};
 use crate::domain::ids::JobName;
-use crate::domain::schedule::Schedule;
+use crate::domain::schedule::Timing;
 use crate::domain::violation::Violation;
 use crate::domain::violation::ViolationCode::{Forbidden, Range};
 
@@ -82,7 +82,8 @@ pub struct JobDefinition {
     /// its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub execution_role: Option<String>,
-    pub schedule: Schedule,
+    #[serde(flatten)]
+    pub timing: Timing,
     /// Whether the schedule starts tasks.
     pub enabled: bool,
     pub log_retention_days: u32,
@@ -340,7 +341,12 @@ impl JobDefinition {
             "cluster": self.cluster,
             "task_role": self.task_role,
             "execution_role": self.execution_role,
-            "schedule": self.schedule,
+            "schedule": self.timing.schedule,
+            "timezone": self.timing.zone_name(),
+            "start_date": self.timing.bounds.start_date,
+            "end_date": self.timing.bounds.end_date,
+            "flexible_window_minutes": self.timing.bounds.flexible_window_minutes,
+            "spread": self.timing.bounds.spread,
             "enabled": self.enabled,
             "log_retention_days": self.log_retention_days,
             "tags": self.tags,

@@ -22,7 +22,7 @@ use crate::domain::deployment::Deployment;
 use crate::domain::fargate_size::FargateSize;
 use crate::domain::fields::Fields;
 use crate::domain::ids::JobName;
-use crate::domain::schedule::Schedule;
+use crate::domain::schedule::{Bounds, Schedule, Timing, refused_engine};
 use crate::domain::violation::ViolationCode::{NotAllowed, Range, Required, Type};
 
 const DEFAULT_RETENTION_DAYS: u32 = 30;
@@ -108,6 +108,14 @@ pub(super) fn read_definition(
     let name = given.name.and_then(|name| checked(fields, "name", JobName::parse(&name)));
     let schedule =
         given.schedule.and_then(|text| checked(fields, "schedule", Schedule::parse(&text)));
+    let bounds = Bounds::of_fields(fields);
+    let timing = schedule.map(|schedule| Timing { schedule, bounds });
+    if let Some(timing) = &timing {
+        let misfits = timing.misfits().into_iter().chain(refused_engine(timing, deployment.engine));
+        for misfit in misfits {
+            fields.violation(misfit.field.unwrap_or("schedule"), misfit.code, misfit.detail);
+        }
+    }
     if let Some(description) = &given.description {
         check_text(fields, "description", description, 0, DESCRIPTION_MAX);
     }
@@ -240,7 +248,7 @@ pub(super) fn read_definition(
         cluster: given.cluster.or_else(|| deployment.default_cluster.clone()),
         task_role: given.task_role,
         execution_role: given.execution_role,
-        schedule: schedule?,
+        timing: timing?,
         enabled: given.enabled.unwrap_or(true),
         log_retention_days,
         tags,

@@ -1,10 +1,11 @@
 //! The six fields of AWS's cron expressions and the starts that they promise.
 
+#[cfg(test)]
 use jiff::Timestamp;
-use jiff::tz::Offset;
 
-use super::field::{DAY_OF_MONTH, DAY_OF_WEEK, HOURS, MINUTES, MONTH, Set, YEAR, YEARS};
+use super::field::{DAY_OF_MONTH, DAY_OF_WEEK, HOURS, MINUTES, MONTH, Run, Set, YEAR, YEARS};
 use super::shortened;
+use super::zone::civil;
 
 const DAY_SECONDS: i64 = 24 * 60 * 60;
 
@@ -116,30 +117,43 @@ impl Cron {
         )
     }
 
+    /// The starts from `first` on, earliest first, as a clock shows them: in seconds since its 1970.
+    pub(super) fn starts_from(&self, first: i64) -> impl Iterator<Item = i64> {
+        // Nothing is meant before the first of all years, and nothing behind the last.
+        let first = first.max(0);
+        let year = civil(first).map(|at| u32::from(at.year().unsigned_abs()));
+        year.into_iter()
+            .flat_map(|year| self.months(year))
+            .flat_map(|month| month.starts())
+            .skip_while(move |day| (day + 1) * DAY_SECONDS <= first)
+            .flat_map(|day| self.times().map(move |time| day * DAY_SECONDS + time * 60))
+            .skip_while(move |second| *second < first)
+    }
+
     /// Up to `count` starts after `after`, in UTC, earliest first.
+    #[cfg(test)]
     pub(super) fn next_starts(&self, after: Timestamp, count: usize) -> Vec<Timestamp> {
-        let mut starts = Vec::new();
-        // The first whole minute after `after`; nothing is meant before the first of all years.
-        let first = (after.as_second().div_euclid(60) * 60 + 60).max(0);
-        let Ok(year) = Timestamp::from_second(first).map(|at| Offset::UTC.to_datetime(at).year())
-        else {
-            return starts;
+        let first = next_minute(after.as_second());
+        self.starts_from(first)
+            .take(count)
+            .filter_map(|at| Timestamp::from_second(at).ok())
+            .collect()
+    }
+
+    /// The same with other minutes, which `hash` decides: one minute becomes any of the hour, and of even
+    /// steps around the hour the first is moved. `None` if the minutes are neither.
+    pub(super) fn spread(&self, hash: u32) -> Option<Cron> {
+        let mut values = self.minutes.values();
+        let minutes = match (values.next(), values.next(), self.minutes.as_run()) {
+            (Some(_), None, _) => Set::of(MINUTES.range, [hash % 60]),
+            (_, _, Some(Run { from, to, step }))
+                if step > 1 && 60 % step == 0 && from < step && to + step >= 60 =>
+            {
+                Set::of(MINUTES.range, (hash % step..60).step_by(step as usize))
+            }
+            _ => return None,
         };
-        for day in self.months(year.unsigned_abs().into()).flat_map(|month| month.starts()) {
-            if (day + 1) * DAY_SECONDS <= first {
-                continue;
-            }
-            for time in self.times() {
-                if starts.len() >= count {
-                    return starts;
-                }
-                let second = day * DAY_SECONDS + time * 60;
-                if second >= first {
-                    starts.extend(Timestamp::from_second(second));
-                }
-            }
-        }
-        starts
+        Some(Cron { minutes, ..self.clone() })
     }
 
     /// Whether no day of any year is meant, such as the 30th of February.
@@ -198,6 +212,11 @@ impl Cron {
         }
         last_seen.map(|_| apart)
     }
+}
+
+/// The first second of the minute that begins after `second`.
+pub(super) fn next_minute(second: i64) -> i64 {
+    second.div_euclid(60) * 60 + 60
 }
 
 impl Days {
@@ -364,10 +383,11 @@ fn parse_day_of_week(text: &str) -> Result<Days, String> {
 #[cfg(test)]
 pub(in crate::domain::schedule) mod tests {
     use jiff::civil::{Date, DateTime};
+    use jiff::tz::Offset;
     use proptest::prelude::*;
 
     use super::*;
-    use crate::domain::schedule::cases;
+    use crate::domain::schedule::{Schedule, Zone, cases};
 
     fn starts(inner: &str, after: &str, count: usize) -> Vec<String> {
         let after: Timestamp = after.parse().unwrap();
@@ -800,6 +820,65 @@ pub(in crate::domain::schedule) mod tests {
                 starts.into_iter().map(|start| Offset::UTC.to_datetime(start)).collect();
             prop_assert_eq!(starts.get(..found.len()), Some(&found[..]));
             // In the time that the reference looked at, nothing was made up either.
+            prop_assert!(starts[found.len()..].iter().all(|start| *start > until));
+        }
+    }
+
+    /// In zones whose clocks change by an hour, by half of one, at midnight, and not at all.
+    const ZONES: [&str; 8] = [
+        "Europe/Berlin",
+        "America/New_York",
+        "Australia/Lord_Howe",
+        "America/Havana",
+        "Asia/Tokyo",
+        "Africa/Casablanca",
+        "Pacific/Chatham",
+        "Asia/Beirut",
+    ];
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(cases(1_000)))]
+        #[test]
+        fn in_a_zone_the_next_starts_are_those_of_the_slow_reference(
+            inner in any_expression(),
+            zone in prop::sample::select(&ZONES[..]),
+            // From 2000 to 2064.
+            second in 950_000_000i64..3_000_000_000,
+            count in 1..12usize,
+        ) {
+            const DAYS_LOOKED_AT: i64 = 500;
+            let schedule = Schedule::parse(&format!("cron({inner})")).unwrap();
+            let zone = Zone::parse(zone).unwrap().unwrap();
+            let after = Timestamp::from_second(second).unwrap();
+            let until = Timestamp::from_second(second + DAYS_LOOKED_AT * DAY_SECONDS).unwrap();
+            let starts: Vec<Timestamp> =
+                schedule.starts(Some(&zone), after, after).take(count).collect();
+            prop_assert!(starts.windows(2).all(|pair| pair[0] < pair[1]));
+            prop_assert!(starts.iter().all(|start| *start > after));
+            // Every minute that the clocks can show from a day before on, and the first time at which they do:
+            // of all times that any offset of those days would make of it, the earliest that is shown so.
+            let clock = |at: i64| zone.wall(Timestamp::from_second(at).unwrap());
+            let [from, to] = [after, until].map(|at| civil(at.as_second()).unwrap());
+            let day = jiff::Span::new().days(2);
+            let (from, to) = (from.checked_sub(day).unwrap(), to.checked_add(day).unwrap());
+            let shown = Reference::of(&inner).starts(from, to, 5_000);
+            let found: Vec<Timestamp> = shown
+                .iter()
+                .filter_map(|shown| {
+                    let shown = Offset::UTC.to_timestamp(*shown).unwrap().as_second();
+                    let near = [-36, -24, -12, 0, 12, 24, 36].map(|hours| shown + hours * 3600);
+                    near.map(|at| shown - (clock(at) - at))
+                        .into_iter()
+                        .filter(|at| clock(*at) == shown)
+                        .min()
+                })
+                .map(|at| Timestamp::from_second(at).unwrap())
+                .filter(|at| (after..=until).contains(at) && *at > after)
+                .take(count)
+                .collect();
+            let all_listed = shown.len() < 5_000 || found.len() == count;
+            prop_assume!(all_listed);
+            prop_assert_eq!(starts.get(..found.len()), Some(&found[..]));
             prop_assert!(starts[found.len()..].iter().all(|start| *start > until));
         }
     }

@@ -42,8 +42,9 @@ pub(super) fn in_unit(minutes: i64) -> (i64, &'static str) {
         .map_or((minutes, "minute"), |(size, unit)| (minutes / size, unit))
 }
 
-pub(super) fn cron(cron: &Cron) -> String {
-    let mut text = times(&cron.minutes, &cron.hours);
+/// `zone` is whose clocks are meant.
+pub(super) fn cron(cron: &Cron, zone: &str) -> String {
+    let mut text = times(&cron.minutes, &cron.hours, zone);
     let days = if cron.days.are_every() {
         // What goes on around the clock is not in want of it.
         (!cron.hours.is_full()).then(|| "every day".to_owned())
@@ -70,17 +71,17 @@ pub(super) fn cron(cron: &Cron) -> String {
 }
 
 /// The times of a day.
-fn times(minutes: &Set, hours: &Set) -> String {
+fn times(minutes: &Set, hours: &Set, zone: &str) -> String {
     if minutes.values().count() * hours.values().count() <= TIMES_MAX {
         let times: Vec<String> = hours
             .values()
             .flat_map(|hour| minutes.values().map(move |minute| clock(hour, minute)))
             .collect();
-        return format!("At {} UTC", joined(&times));
+        return format!("At {} {zone}", joined(&times));
     }
     let run = minutes.as_run();
     if let Some(step) = run.and_then(|run| around_the_hour(run, 0)) {
-        return format!("{}{}", every(step, "minute"), windows(hours));
+        return format!("{}{}", every(step, "minute"), windows(hours, zone));
     }
     let first = minutes.values().next().unwrap_or_default();
     let text = match run {
@@ -94,7 +95,7 @@ fn times(minutes: &Set, hours: &Set) -> String {
         None if minutes.values().count() == 1 => {
             if let Some(Run { from, to, step }) = hours.as_run().filter(|_| !hours.is_full()) {
                 return format!(
-                    "{} from {} through {} UTC",
+                    "{} from {} through {} {zone}",
                     every(step, "hour"),
                     clock(from, first),
                     clock(to, first)
@@ -105,10 +106,10 @@ fn times(minutes: &Set, hours: &Set) -> String {
         None => format!("At minutes {} of", listed(minutes, |minute| minute.to_string())),
     };
     if hours.is_full() {
-        return format!("{text} every hour (UTC)");
+        return format!("{text} every hour ({zone})");
     }
     let one = hours.values().count() == 1;
-    format!("{text} the hour{} {} UTC", if one { "" } else { "s" }, hours_of(hours))
+    format!("{text} the hour{} {} {zone}", if one { "" } else { "s" }, hours_of(hours))
 }
 
 /// The step of a run that begins with the minute `first` and goes on over the end of the hour as if it
@@ -119,19 +120,19 @@ fn around_the_hour(run: Run, first: u32) -> Option<u32> {
 }
 
 /// The hours that are meant from their first minute to their last.
-fn windows(hours: &Set) -> String {
+fn windows(hours: &Set, zone: &str) -> String {
     if hours.is_full() {
         return String::new();
     }
     let ranges = hours.ranges();
     if ranges.len() > TIMES_MAX {
-        return format!(" of the hours {} UTC", hours_of(hours));
+        return format!(" of the hours {} {zone}", hours_of(hours));
     }
     let windows: Vec<String> = ranges
         .into_iter()
         .map(|(from, to)| format!("from {} through {}", clock(from, 0), clock(to, 59)))
         .collect();
-    format!(" {} UTC", joined(&windows))
+    format!(" {} {zone}", joined(&windows))
 }
 
 fn hours_of(hours: &Set) -> String {
@@ -247,7 +248,7 @@ mod tests {
     use crate::domain::schedule::{Schedule, cases};
 
     fn described(expression: &str) -> String {
-        Schedule::parse(expression).unwrap().description()
+        Schedule::parse(expression).unwrap().description(None)
     }
 
     #[test]
@@ -420,7 +421,7 @@ mod tests {
         let mut seen: HashMap<String, (String, Cron)> = HashMap::new();
         for inner in times.chain(dates) {
             let cron = Cron::parse(&inner).unwrap();
-            let description = super::cron(&cron);
+            let description = super::cron(&cron, "UTC");
             let (text, same) =
                 seen.entry(description.clone()).or_insert_with(|| (inner.clone(), cron.clone()));
             assert_eq!(*same, cron, "`{inner}` and `{text}` are both \"{description}\"");
@@ -452,7 +453,7 @@ mod tests {
         fn what_reads_alike_starts_alike((one, other) in related()) {
             let (one, other) = (Cron::parse(&one).unwrap(), Cron::parse(&other).unwrap());
             let after = "2024-02-28T12:00:00Z".parse().unwrap();
-            let alike = super::cron(&one) == super::cron(&other);
+            let alike = super::cron(&one, "UTC") == super::cron(&other, "UTC");
             prop_assert_eq!(alike, one == other);
             if alike {
                 prop_assert_eq!(one.next_starts(after, 50), other.next_starts(after, 50));

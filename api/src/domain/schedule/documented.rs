@@ -104,11 +104,13 @@ fn what_the_documentation_gives_as_an_example_is_read() {
             "cron(15 10 ? * 6L 2022-2023)",
             "At 10:15 UTC on the last Friday of the month, in 2022 and 2023",
         ),
+        // "At expressions": `at(yyyy-mm-ddThh:mm:ss)`.
+        (SCHEDULER, "at(2022-11-20T13:00:00)", "Once, on 2022-11-20 at 13:00:00 UTC"),
         (API_RULE, "cron(0 20 * * ? *)", "At 20:00 UTC, every day"),
     ] {
         let schedule = Schedule::parse(expression)
             .unwrap_or_else(|why| panic!("{page}: {expression} is refused: {why}"));
-        assert_eq!(schedule.description(), description, "{page}: {expression}");
+        assert_eq!(schedule.description(None), description, "{page}: {expression}");
     }
 }
 
@@ -153,6 +155,10 @@ fn what_the_documentation_gives_as_an_error_is_refused() {
         // "Valid values: minute | minutes | hour | hours | day | days"
         (EVENTBRIDGE_RATE, "rate(30 seconds)", "the unit of a rate is"),
         (CLOUDWATCH, "rate(1 hours)", "write `rate(1 hour)`"),
+        // "To create a one-time schedule, use at(yyyy-mm-ddThh:mm:ss)": the time zone is a field of its own.
+        (SCHEDULER, "at(2022-11-20)", "a time is written `at(yyyy-mm-ddThh:mm:ss)`"),
+        (SCHEDULER, "at(2022-11-20T13:00)", "write `at(2022-11-20T13:00:00)`"),
+        (SCHEDULER, "at(2022-11-20T13:00:00Z)", "write `at(2022-11-20T13:00:00)`"),
     ] {
         let why = Schedule::parse(expression)
             .map_or_else(|why| why, |_| panic!("{page}: {expression} is read"));

@@ -251,7 +251,7 @@ mod tests {
         let before = Offset::UTC.to_timestamp(day.at(0, 0, 0, 0)).unwrap();
         let before = Timestamp::from_second(before.as_second() - 1).unwrap();
         let schedule = Schedule::parse(expression).unwrap();
-        let starts = schedule.next_starts(before, before, 24 * 60);
+        let starts: Vec<Timestamp> = schedule.starts(None, before, before).take(24 * 60).collect();
         starts
             .into_iter()
             .map(|start| Offset::UTC.to_datetime(start))

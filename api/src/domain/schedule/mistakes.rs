@@ -31,6 +31,13 @@ pub(super) fn correction(expression: &str) -> Option<Correction> {
     if let Some(rate) = rate {
         return Correction::write(slip(trimmed, "rate"), corrected_rate(rate)?);
     }
+    if let Some(at) = after_keyword(trimmed, "at") {
+        return corrected_at(at, slip(trimmed, "at"));
+    }
+    // A time alone.
+    if trimmed.len() > 10 && trimmed.as_bytes().get(4) == Some(&b'-') {
+        return corrected_at(trimmed, "");
+    }
     let text = fields.unwrap_or(trimmed);
     let parts: Vec<&str> = text.split_whitespace().collect();
     match linux::translated(text) {
@@ -161,6 +168,26 @@ fn short_names(text: &str, names: &[&str], short: &[&str]) -> String {
     mended
 }
 
+/// A time as `at` takes it: with a `T`, to the second. What a zone at its end means stands in a field of its own.
+fn corrected_at(text: &str, slip: &str) -> Option<Correction> {
+    let text = text.trim();
+    let (date, time) = text.split_at_checked(10)?;
+    let time = time.trim_start_matches(['T', 't', ' ']);
+    let (time, zone) = match time.find(['Z', 'z', '+', '-']) {
+        Some(at) => time.split_at(at),
+        None => (time, ""),
+    };
+    if !matches!(zone, "" | "Z" | "z") {
+        return Some(Correction {
+            says: "an `at` has no offset from UTC: the zone stands in `timezone`".to_owned(),
+            suggestion: None,
+        });
+    }
+    let time = time.split('.').next().unwrap_or_default();
+    let seconds = if time.matches(':').count() == 1 { ":00" } else { "" };
+    Correction::write(slip, format!("at({date}T{time}{seconds})"))
+}
+
 fn corrected_rate(text: &str) -> Option<String> {
     let text = text.trim();
     let digits = text.find(|one: char| !one.is_ascii_digit()).unwrap_or(text.len());
@@ -279,6 +306,21 @@ mod tests {
             ("rate(1 week)", "; write `rate(7 days)`"),
             ("rate(5m)", "; write `rate(5 minutes)`"),
             ("5 minutes", "; write `rate(5 minutes)`"),
+            ("at(2027-01-31 04:00:00)", "; write `at(2027-01-31T04:00:00)`"),
+            ("at(2027-01-31T04:00)", "; write `at(2027-01-31T04:00:00)`"),
+            ("at(2027-01-31T04:00:00.000Z)", "; write `at(2027-01-31T04:00:00)`"),
+            ("2027-01-31T04:00:00", "; write `at(2027-01-31T04:00:00)`"),
+            ("2027-01-31 04:00", "; write `at(2027-01-31T04:00:00)`"),
+            (
+                "AT(2027-01-31T04:00:00)",
+                "; the keyword is in lower case: write `at(2027-01-31T04:00:00)`",
+            ),
+            (
+                "at(2027-01-31T04:00:00+01:00)",
+                "; an `at` has no offset from UTC: the zone stands in `timezone`",
+            ),
+            ("at(2027-02-30T04:00:00)", "not `at(2027-02-30T04:00:00)`"),
+            ("at(noon)", "not `at(noon)`"),
             (
                 "rate(30 seconds)",
                 "the unit of a rate is minute, minutes, hour, hours, day or days, not `seconds`",

@@ -37,7 +37,7 @@ impl Guardrails {
             cluster,
             task_role,
             execution_role,
-            schedule,
+            timing,
             tags,
             // The job's own: what the containers do inside their bounds.
             name: _,
@@ -114,7 +114,7 @@ impl Guardrails {
             found.above(at, &format!("{gib} GiB"), "max_ephemeral_storage_gib", max);
         }
         if let (Some(min), Some(minutes)) =
-            (self.min_interval_minutes, schedule.shortest_interval())
+            (self.min_interval_minutes, timing.schedule.shortest_interval())
             && minutes < i64::from(min)
         {
             let detail = format!(

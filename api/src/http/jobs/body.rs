@@ -11,8 +11,10 @@ use super::container::{
 use crate::app::JobView;
 use crate::domain::job::{self, Job};
 use crate::domain::run;
+use crate::domain::schedule;
 use crate::domain::violation::Violation;
 use crate::http::runs::{RunStatus, Trigger};
+use crate::http::schedules::Engine;
 
 /// What a team wants to run on a schedule.
 #[derive(ToSchema)]
@@ -91,10 +93,27 @@ pub(in crate::http) struct JobRequest {
     /// secrets, writes the logs. The deployment must be allowed to pass it. Left out, the job gets a
     /// role of its own that may do just that.
     pub(in crate::http) execution_role: Option<String>,
-    /// `cron(minutes hours day-of-month month day-of-week year)` or `rate(value unit)`, in UTC, as
-    /// Amazon EventBridge takes them.
+    /// `cron(minutes hours day-of-month month day-of-week year)`, `rate(value unit)` or
+    /// `at(yyyy-mm-ddThh:mm:ss)`, as Amazon EventBridge takes them.
     #[schema(example = "cron(0 0/1 ? * MON-FRI *)")]
     pub(in crate::http) schedule: String,
+    /// On whose clocks `cron` and `at` are meant: a time zone of the IANA database. A time that the clocks
+    /// skip is no start, and one that they show twice is one, the first time.
+    #[schema(default = "UTC", example = "Europe/Berlin")]
+    pub(in crate::http) timezone: Option<String>,
+    /// There is no start before it, and a `rate` counts from it. In whole seconds.
+    #[schema(format = DateTime)]
+    pub(in crate::http) start_date: Option<String>,
+    /// There is no start after it. In whole seconds.
+    #[schema(format = DateTime)]
+    pub(in crate::http) end_date: Option<String>,
+    /// Each start is made within so many minutes after its time, when it suits AWS. Left out, at its time.
+    #[schema(minimum = 1, maximum = 1440)]
+    pub(in crate::http) flexible_window_minutes: Option<u32>,
+    /// Whether the job's name decides the minute, so that many hourly jobs do not all start at :00. For a
+    /// `cron` of one minute, or of even steps around the hour; `status.schedule` tells which it is.
+    #[schema(default = false)]
+    pub(in crate::http) spread: Option<bool>,
     /// Whether the schedule starts tasks.
     #[schema(default = true)]
     pub(in crate::http) enabled: Option<bool>,
@@ -240,6 +259,14 @@ pub(in crate::http) struct JobBody {
     #[schema(required)]
     pub(in crate::http) execution_role: Option<String>,
     pub(in crate::http) schedule: String,
+    pub(in crate::http) timezone: String,
+    #[schema(required, format = DateTime)]
+    pub(in crate::http) start_date: Option<String>,
+    #[schema(required, format = DateTime)]
+    pub(in crate::http) end_date: Option<String>,
+    #[schema(required)]
+    pub(in crate::http) flexible_window_minutes: Option<u32>,
+    pub(in crate::http) spread: bool,
     pub(in crate::http) enabled: bool,
     pub(in crate::http) log_retention_days: u32,
     pub(in crate::http) tags: BTreeMap<String, String>,
@@ -276,11 +303,22 @@ pub(in crate::http) struct JobStatus {
     /// How the newest of `recent_runs` that has ended did; null while none of them has.
     #[schema(required)]
     pub(in crate::http) last_outcome: Option<Outcome>,
+    pub(in crate::http) schedule: ScheduleStatus,
     /// The next five starts in UTC; none while the job is paused.
     pub(in crate::http) next_starts: Vec<String>,
-    /// True for a `rate`, of which only AWS knows when it counts from: see `docs/API-DESIGN.md`.
+    /// True for a `rate` on a rule, of which only AWS knows when it counts from: see `docs/API-DESIGN.md`.
     pub(in crate::http) next_starts_approximate: bool,
     pub(in crate::http) compliance: Compliance,
+}
+
+/// The schedule as AWS is told.
+#[derive(Serialize, ToSchema)]
+pub(in crate::http) struct ScheduleStatus {
+    pub(in crate::http) engine: Engine,
+    /// With `spread`, this has the minute that the job's name decides; else it is `schedule`.
+    pub(in crate::http) expression: String,
+    /// What it means, in plain English.
+    pub(in crate::http) description: String,
 }
 
 /// Whether the job keeps to its team's guardrails as they are now. One that does not goes on as it is, on
@@ -349,7 +387,10 @@ pub(in crate::http) enum ResourceKind {
     EventsRole,
     Topic,
     TaskDefinition,
+    /// Of Amazon EventBridge, with the engine `rule`.
     ScheduleRule,
+    /// Of Amazon EventBridge Scheduler, with the engine `scheduler`.
+    Schedule,
     FailureRule,
 }
 
@@ -478,7 +519,12 @@ impl JobBody {
             cluster: definition.cluster,
             task_role: definition.task_role,
             execution_role: definition.execution_role,
-            schedule: definition.schedule.into(),
+            schedule: definition.timing.schedule.to_string(),
+            timezone: definition.timing.zone_name().to_owned(),
+            start_date: definition.timing.bounds.start_date.map(|at| at.to_string()),
+            end_date: definition.timing.bounds.end_date.map(|at| at.to_string()),
+            flexible_window_minutes: definition.timing.bounds.flexible_window_minutes,
+            spread: definition.timing.bounds.spread,
             enabled: definition.enabled,
             log_retention_days: definition.log_retention_days,
             tags: definition.tags,
@@ -504,6 +550,7 @@ impl JobStatus {
     fn of(view: &JobView) -> JobStatus {
         let job = &view.job;
         let topic = job.resources.get(&job::ResourceKind::Topic);
+        let timing = job.timing();
         JobStatus {
             phase: match job.phase {
                 job::Phase::Provisioning => Phase::Provisioning,
@@ -515,6 +562,7 @@ impl JobStatus {
             reason: job.reason.clone(),
             resources: job::ResourceKind::ALL
                 .into_iter()
+                .filter(|kind| is_shown(view, *kind))
                 .map(|kind| {
                     let status = job.resources.get(&kind).cloned().unwrap_or_default();
                     Resource {
@@ -530,11 +578,26 @@ impl JobStatus {
             last_run: job.recent_runs.newest().map(RunSummary::of),
             recent_runs: job.recent_runs.runs().iter().map(RunSummary::of).collect(),
             last_outcome: job.recent_runs.last_outcome().and_then(Outcome::of),
+            schedule: ScheduleStatus {
+                engine: Engine::of(view.engine),
+                expression: timing.schedule.to_string(),
+                description: timing.description(),
+            },
             next_starts: view.next_starts.iter().map(ToString::to_string).collect(),
-            next_starts_approximate: job.definition.schedule.counts_from_enabling(),
+            next_starts_approximate: view.next_starts_approximate,
             compliance: Compliance::of(&view.forbidden),
         }
     }
+}
+
+/// Of the two engines, what the job's own has; and of the other one what is not taken away yet.
+fn is_shown(view: &JobView, kind: job::ResourceKind) -> bool {
+    let engine = match kind {
+        job::ResourceKind::ScheduleRule => schedule::Engine::Rule,
+        job::ResourceKind::Schedule => schedule::Engine::Scheduler,
+        _ => return true,
+    };
+    view.engine == engine || view.job.resources.contains_key(&kind)
 }
 
 impl Compliance {
@@ -600,6 +663,7 @@ impl ResourceKind {
             job::ResourceKind::Topic => ResourceKind::Topic,
             job::ResourceKind::TaskDefinition => ResourceKind::TaskDefinition,
             job::ResourceKind::ScheduleRule => ResourceKind::ScheduleRule,
+            job::ResourceKind::Schedule => ResourceKind::Schedule,
             job::ResourceKind::FailureRule => ResourceKind::FailureRule,
         }
     }

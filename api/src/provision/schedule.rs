@@ -1,0 +1,324 @@
+//! The schedule of EventBridge Scheduler that starts a job's tasks: in its time zone, at its one time, between
+//! its dates, within its window.
+//!
+//! Source: Amazon EventBridge Scheduler API Reference, CreateSchedule and UpdateSchedule.
+
+use async_trait::async_trait;
+use aws_sdk_scheduler::operation::get_schedule::GetScheduleOutput;
+use aws_sdk_scheduler::primitives::DateTime;
+use aws_sdk_scheduler::types::{
+    ActionAfterCompletion, AssignPublicIp, AwsVpcConfiguration, CapacityProviderStrategyItem,
+    DeadLetterConfig, EcsParameters, FlexibleTimeWindow, FlexibleTimeWindowMode, LaunchType,
+    NetworkConfiguration, PropagateTags, RetryPolicy, ScheduleState, Target,
+};
+use jiff::{SignedDuration, Timestamp};
+
+use super::start::{EVENT_AGE_SECONDS, Start, invalid};
+use super::{Changed, Clients, Context, Made, Resource};
+use crate::domain::job::{FARGATE_SPOT, Placement, ResourceKind};
+use crate::domain::schedule::Timing;
+use crate::error::{Error, FaultKind, Result, says};
+
+/// What Scheduler puts the time in place of that the schedule meant. EventBridge Scheduler User Guide,
+/// "Adding context attributes in EventBridge Scheduler".
+const SCHEDULED_TIME: &str = "<aws.scheduler.scheduled-time>";
+/// After its last start, and the time for which that is tried, a schedule is switched off where it is written
+/// once more: what AWS does with an `at` that is past and is updated is nowhere written.
+const SPENT_AFTER: SignedDuration = SignedDuration::from_mins(20);
+/// What is said of a role that was made a moment ago and that Scheduler does not know yet.
+const ROLE_IS_NEW: &str = "must allow AWS EventBridge Scheduler to assume the role";
+
+pub(super) struct Schedule {
+    name: String,
+    group: String,
+    arn: String,
+    description: String,
+    timing: Timing,
+    /// A start of a rate, from which all are counted.
+    anchor: Timestamp,
+    enabled: bool,
+    now: Timestamp,
+    start: Start,
+    role_arn: String,
+    dead_letter_queue_arn: String,
+}
+
+impl Schedule {
+    pub(super) fn of(context: &Context<'_>) -> Schedule {
+        let (job, deployment) = (context.job, context.deployment);
+        let name = context.names.schedule_rule.clone();
+        let group = deployment.schedule_group.clone();
+        let timing = job.timing();
+        let window = i64::from(timing.bounds.flexible_window_minutes.unwrap_or_default());
+        let grace = SPENT_AFTER + SignedDuration::from_mins(window);
+        let since = context.now.checked_sub(grace).unwrap_or(context.now);
+        let anchor = timing.scheduler_anchor(job.scheduled_since).unwrap_or(job.scheduled_since);
+        let is_spent = timing.starts(since, anchor).next().is_none();
+        Schedule {
+            arn: deployment.arn("scheduler", &format!("schedule/{group}/{name}")),
+            name,
+            group,
+            description: context.schedule_description(),
+            anchor,
+            enabled: job.definition.enabled && !is_spent,
+            now: context.now,
+            timing,
+            start: Start::of(context),
+            role_arn: context.role_arn(&context.names.events_role),
+            dead_letter_queue_arn: deployment.dead_letter_queue_arn.clone(),
+        }
+    }
+
+    fn target(&self, made: &Made) -> Result<Target> {
+        let target = match &self.start {
+            Start::Task { cluster_arn, placement, family } => {
+                let revision = made.arn(ResourceKind::TaskDefinition)?;
+                Target::builder()
+                    .arn(cluster_arn)
+                    .ecs_parameters(ecs_parameters(placement, family, revision)?)
+            }
+            Start::Message { queue_arn, .. } => Target::builder().arn(queue_arn),
+        };
+        target
+            // Of a queue too, and of the dead letters: Scheduler has no leave of its own.
+            .role_arn(&self.role_arn)
+            .input(self.start.input(SCHEDULED_TIME))
+            .retry_policy(
+                RetryPolicy::builder()
+                    .maximum_event_age_in_seconds(EVENT_AGE_SECONDS)
+                    .maximum_retry_attempts(185)
+                    .build(),
+            )
+            .dead_letter_config(
+                DeadLetterConfig::builder().arn(&self.dead_letter_queue_arn).build(),
+            )
+            .build()
+            .map_err(invalid)
+    }
+
+    fn window(&self) -> Result<FlexibleTimeWindow> {
+        let window = match self.timing.bounds.flexible_window_minutes {
+            None => FlexibleTimeWindow::builder().mode(FlexibleTimeWindowMode::Off),
+            Some(minutes) => FlexibleTimeWindow::builder()
+                .mode(FlexibleTimeWindowMode::Flexible)
+                .maximum_window_in_minutes(i32::try_from(minutes).unwrap_or(i32::MAX)),
+        };
+        window.build().map_err(invalid)
+    }
+
+    /// From when on AWS is to count. A date that is past it refuses, and needs none: but a rate is counted
+    /// from it, so that the next start stands for the first.
+    fn start_date(&self) -> Option<DateTime> {
+        let start = if self.timing.schedule.rate_minutes().is_some() {
+            self.timing.starts(self.now, self.anchor).next()
+        } else {
+            self.timing.bounds.start_date
+        };
+        start.filter(|start| *start > self.now).map(date_time)
+    }
+
+    fn end_date(&self) -> Option<DateTime> {
+        self.timing.bounds.end_date.filter(|end| *end > self.now).map(date_time)
+    }
+
+    fn state(&self) -> ScheduleState {
+        if self.enabled { ScheduleState::Enabled } else { ScheduleState::Disabled }
+    }
+
+    /// Writes all of the schedule that is there.
+    async fn update(&self, clients: &Clients, target: Target) -> Result<()> {
+        if clients.notes("scheduler:UpdateSchedule", &self.arn) {
+            return Ok(());
+        }
+        clients
+            .scheduler
+            .update_schedule()
+            .name(&self.name)
+            .group_name(&self.group)
+            .description(&self.description)
+            .schedule_expression(self.timing.schedule.expression())
+            .schedule_expression_timezone(self.timing.zone_name())
+            .set_start_date(self.start_date())
+            .set_end_date(self.end_date())
+            .flexible_time_window(self.window()?)
+            .state(self.state())
+            .action_after_completion(ActionAfterCompletion::None)
+            .target(target)
+            .send()
+            .await
+            .map(drop)
+            .map_err(|error| role_delay(Error::aws("scheduler:UpdateSchedule", error)))
+    }
+
+    async fn create(&self, clients: &Clients, target: Target) -> Result<()> {
+        if clients.notes("scheduler:CreateSchedule", &self.arn) {
+            return Ok(());
+        }
+        let created = clients
+            .scheduler
+            .create_schedule()
+            .name(&self.name)
+            .group_name(&self.group)
+            .description(&self.description)
+            .schedule_expression(self.timing.schedule.expression())
+            .schedule_expression_timezone(self.timing.zone_name())
+            .set_start_date(self.start_date())
+            .set_end_date(self.end_date())
+            .flexible_time_window(self.window()?)
+            .state(self.state())
+            .action_after_completion(ActionAfterCompletion::None)
+            .target(target)
+            .send()
+            .await;
+        match created {
+            Ok(_) => Ok(()),
+            // Made between, perhaps by the first of two calls of which the answer was lost.
+            Err(error) if says(&error, |error| error.is_conflict_exception()) => {
+                Err(Error::Busy(format!("schedule `{}`", self.name)))
+            }
+            Err(error) => Err(role_delay(Error::aws("scheduler:CreateSchedule", error))),
+        }
+    }
+
+    async fn found(&self, clients: &Clients) -> Result<Option<GetScheduleOutput>> {
+        let found =
+            clients.scheduler.get_schedule().name(&self.name).group_name(&self.group).send().await;
+        match found {
+            Ok(found) => Ok(Some(found)),
+            Err(error) if says(&error, |error| error.is_resource_not_found_exception()) => Ok(None),
+            Err(error) => Err(Error::aws("scheduler:GetSchedule", error)),
+        }
+    }
+
+    /// Switches the schedule off, and leaves it else as it is; one that is gone is off.
+    pub(super) async fn disable(&self, clients: &Clients) -> Result<()> {
+        let Some(found) = self.found(clients).await? else { return Ok(()) };
+        if found.state == Some(ScheduleState::Disabled)
+            || clients.notes("scheduler:UpdateSchedule", &self.arn)
+        {
+            return Ok(());
+        }
+        // There is no other way to switch one off than to write all of it.
+        let updated = clients
+            .scheduler
+            .update_schedule()
+            .name(&self.name)
+            .group_name(&self.group)
+            .set_description(found.description)
+            .set_schedule_expression(found.schedule_expression)
+            .set_schedule_expression_timezone(found.schedule_expression_timezone)
+            .set_end_date(found.end_date.filter(|end| end.secs() > self.now.as_second()))
+            .set_flexible_time_window(found.flexible_time_window)
+            .state(ScheduleState::Disabled)
+            .set_action_after_completion(found.action_after_completion)
+            .set_target(found.target)
+            .send()
+            .await;
+        match updated {
+            Ok(_) => Ok(()),
+            Err(error) if says(&error, |error| error.is_resource_not_found_exception()) => Ok(()),
+            Err(error) => Err(Error::aws("scheduler:UpdateSchedule", error)),
+        }
+    }
+}
+
+fn date_time(at: Timestamp) -> DateTime {
+    DateTime::from_secs(at.as_second())
+}
+
+/// That a role is not known everywhere in IAM yet passes by itself; nothing else does of what Scheduler
+/// finds wrong with a schedule.
+fn role_delay(error: Error) -> Error {
+    match error {
+        Error::Aws(mut fault) if fault.message.contains(ROLE_IS_NEW) => {
+            fault.kind = FaultKind::Transient;
+            Error::Aws(fault)
+        }
+        other => other,
+    }
+}
+
+fn ecs_parameters(placement: &Placement, family: &str, revision: &str) -> Result<EcsParameters> {
+    let network = &placement.network;
+    let network = AwsVpcConfiguration::builder()
+        .set_subnets(Some(network.subnets.clone()))
+        .set_security_groups(
+            Some(network.security_groups.clone()).filter(|groups| !groups.is_empty()),
+        )
+        .assign_public_ip(if network.assign_public_ip {
+            AssignPublicIp::Enabled
+        } else {
+            AssignPublicIp::Disabled
+        })
+        .build()
+        .map_err(invalid)?;
+    let ecs = EcsParameters::builder()
+        .task_definition_arn(revision)
+        .task_count(1)
+        .platform_version(&placement.platform_version)
+        .enable_execute_command(placement.enable_execute_command)
+        .enable_ecs_managed_tags(placement.enable_ecs_managed_tags)
+        .group(format!("family:{family}"))
+        .network_configuration(
+            NetworkConfiguration::builder().awsvpc_configuration(network).build(),
+        )
+        // The tags of the task definition say whose the task is.
+        .propagate_tags(PropagateTags::TaskDefinition);
+    // A launch type and a strategy exclude each other.
+    let ecs = if placement.capacity.wants_spot() {
+        ecs.capacity_provider_strategy(
+            CapacityProviderStrategyItem::builder()
+                .capacity_provider(FARGATE_SPOT)
+                .weight(1)
+                .build()
+                .map_err(invalid)?,
+        )
+    } else {
+        ecs.launch_type(LaunchType::Fargate)
+    };
+    ecs.build().map_err(invalid)
+}
+
+#[async_trait]
+impl Resource for Schedule {
+    fn kind(&self) -> ResourceKind {
+        ResourceKind::Schedule
+    }
+
+    fn wanted(&self, made: &Made) -> Vec<String> {
+        let Schedule { arn, description, timing, anchor, enabled, role_arn, .. } = self;
+        // What is counted from is news only to a rate.
+        let anchor = timing.schedule.rate_minutes().map(|_| anchor);
+        vec![format!(
+            "{arn} {description} {timing:?} {anchor:?} {enabled} {} {role_arn} {}",
+            self.start.wanted(made),
+            self.dead_letter_queue_arn
+        )]
+    }
+
+    /// Nobody else's: what is in the stack's group is the stack's.
+    async fn ensure(&self, clients: &Clients, made: &Made, _: &Changed) -> Result<String> {
+        let target = self.target(made)?;
+        if self.found(clients).await?.is_some() {
+            self.update(clients, target).await?;
+        } else {
+            self.create(clients, target).await?;
+        }
+        Ok(self.arn.clone())
+    }
+
+    async fn remove(&self, clients: &Clients) -> Result<()> {
+        if self.found(clients).await?.is_none()
+            || clients.notes("scheduler:DeleteSchedule", &self.arn)
+        {
+            return Ok(());
+        }
+        let deleted =
+            clients.scheduler.delete_schedule().name(&self.name).group_name(&self.group).send();
+        match deleted.await {
+            Ok(_) => Ok(()),
+            Err(error) if says(&error, |error| error.is_resource_not_found_exception()) => Ok(()),
+            Err(error) => Err(Error::aws("scheduler:DeleteSchedule", error)),
+        }
+    }
+}
