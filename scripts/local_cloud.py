@@ -161,7 +161,15 @@ def main():
     refuse_taken_ports(arguments)
     refuse_without_containers()
     refuse_image_mirrors()
-    from local_cloud import containers, definitions, functions, rules, tasks, topics  # noqa: F401  (mends)
+    from local_cloud import (  # noqa: F401  (mends)
+        containers,
+        definitions,
+        functions,
+        rules,
+        schedules,
+        tasks,
+        topics,
+    )
 
     pid_file = arguments.state / "local_cloud.pid"
     pid_file.write_text(f"{os.getpid()}\n")
