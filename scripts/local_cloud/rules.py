@@ -246,7 +246,7 @@ def targets_are_invoked_as_on_aws(original, target, event, rule, view=None):
         elif missing := _missing_resource(target.get("Arn", "")):
             raise InvocationFailed("NO_RESOURCE", missing)
         else:
-            recording.target_invoked(target, rule)
+            recording.target_invoked(target["Arn"], rule, by_schedule)
             original(target, event, rule, view)
     except InvocationFailed as failure:
         log.warning("%s did not reach %s: %s", rule.get("Name"), target.get("Arn"), failure.message)
@@ -334,7 +334,7 @@ _ERROR_CODES = {
 
 def _run_ecs_task(target, source, view, by_schedule):
     request = _run_task_request(target, source, view, by_schedule)
-    recording.task_started_by_rule(target, source, request)
+    recording.task_started(target, source, request, by_schedule)
     status, _headers, body = ecs._run_task(request)
     answer = json.loads(body)
     if status != 200:
@@ -352,7 +352,7 @@ def _send_to_dead_letter_queue(target, event, source, view, failure, by_schedule
     queue = sqs._queue_by_arn((target.get("DeadLetterConfig") or {}).get("Arn", ""))
     if queue is None:
         return
-    recording.target_invoked(target["DeadLetterConfig"], source)
+    recording.target_invoked(target["DeadLetterConfig"]["Arn"], source, by_schedule)
     attributes = {
         "TARGET_ARN": target["Arn"],
         "ERROR_CODE": failure.code,

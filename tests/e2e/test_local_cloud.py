@@ -18,7 +18,9 @@ import urllib.request
 import uuid
 import zipfile
 
+import boto3
 import pytest
+from aws_requests import Call, World, requests_of
 from botocore.exceptions import ClientError
 from conftest import ACCOUNT, REGION, ROOT, LocalCloud, eventually
 
@@ -1337,6 +1339,84 @@ def test_what_a_schedule_cannot_deliver_goes_to_the_dead_letter_queue(aws):
         "SCHEDULED_TIME": time_told, "ERROR_CODE": "ClusterNotFoundException", "RETRY_ATTEMPTS": "0",
         "EXHAUSTED_RETRY_CONDITION": "MaximumRetryAttempts", "IS_PAYLOAD_TRUNCATED": "false"}
     assert json.loads(body) == {"a": 1}
+
+
+@pytest.fixture(scope="module")
+def small_cloud(docker_host, tmp_path_factory):
+    """A cloud that writes down what is asked of it."""
+    state = tmp_path_factory.mktemp("small")
+    small = LocalCloud(state, {"LOCAL_CLOUD_CALLS": str(state / "calls")}).start()
+    yield small
+    small.stop()
+
+
+@pytest.fixture(scope="module")
+def small_aws(small_cloud):
+    return Aws(small_cloud)
+
+
+# --- What is written down -----------------------------------------------------------------------
+
+def written(cloud):
+    return [json.loads(line) for line in (cloud.state / "calls").read_text().splitlines()]
+
+
+def test_what_a_schedule_does_is_written_down_with_its_role(small_cloud, small_aws):
+    aws = small_aws
+    queue, dead, group = aws.queue(), aws.queue(), unique("group")
+    aws.scheduler.create_schedule_group(Name=group)
+    expression, _ = _at(2)
+    definition = f"arn:aws:ecs:{REGION}:{ACCOUNT}:task-definition/x:1"
+    once = {"FlexibleTimeWindow": {"Mode": "OFF"}, "ScheduleExpression": expression, "GroupName": group,
+            "ActionAfterCompletion": "DELETE"}
+    aws.scheduler.create_schedule(Name="tells", Target={"RoleArn": ROLE, "Arn": queue.arn, "Input": "{}"}, **once)
+    aws.scheduler.create_schedule(Name="fails", Target={
+        "RoleArn": ROLE, "Arn": f"arn:aws:ecs:{REGION}:{ACCOUNT}:cluster/nowhere",
+        "EcsParameters": {"TaskDefinitionArn": definition}, "DeadLetterConfig": {"Arn": dead.arn}}, **once)
+    queue.next()
+    dead.next()
+    who = {"role": ROLE, "service": "scheduler.amazonaws.com",
+           "source": f"arn:aws:scheduler:{REGION}:{ACCOUNT}:schedule-group/{group}"}
+    calls = [call for call in written(small_cloud) if who.items() <= call.items()]
+    assert sorted((call["operation"], call["parameters"].get("resource")) for call in calls) == sorted([
+        ("sqs:SendMessage", queue.arn), ("ecs:RunTask", None), ("sqs:SendMessage", dead.arn)], key=str)
+    (run,) = [call for call in calls if call["operation"] == "ecs:RunTask"]
+    assert run["parameters"]["taskDefinition"] == definition
+    asked = [request for call in calls for request in requests_of(Call(**call), World(ACCOUNT, REGION))]
+    assert {(request.action, request.resource) for request in asked} == {
+        ("sqs:SendMessage", queue.arn), ("sqs:SendMessage", dead.arn), ("ecs:RunTask", definition)}
+    assert all(request.service is None for request in asked)  # the role is asked about, not the queue's policy
+
+
+def test_calls_of_scheduler_are_written_down_under_their_names(small_cloud):
+    function = unique("function")
+    scheduler = boto3.client("scheduler", endpoint_url=small_cloud.endpoint, region_name=REGION,
+                             aws_access_key_id="test", aws_secret_access_key="test", aws_session_token=function)
+    schedule, group = _a_schedule("of-a-function", ClientToken="one"), unique("group")
+    arn = scheduler.create_schedule_group(Name=group)["ScheduleGroupArn"]
+    scheduler.create_schedule(GroupName=group, **schedule)
+    scheduler.get_schedule(GroupName=group, Name=schedule["Name"])
+    scheduler.list_schedules(GroupName=group, NamePrefix="of")
+    scheduler.list_tags_for_resource(ResourceArn=arn)
+    scheduler.untag_resource(ResourceArn=arn, TagKeys=["a", "b"])
+    scheduler.delete_schedule(GroupName=group, Name=schedule["Name"])
+    scheduler.delete_schedule_group(Name=group)
+    calls = [
+        (call["operation"], call["parameters"]) for call in written(small_cloud) if call.get("function") == function]
+    for _, parameters in calls:
+        parameters.pop("ClientToken", None)
+    del schedule["ClientToken"]
+    named = {"Name": schedule["Name"], "GroupName": group}
+    assert calls == [
+        ("scheduler:CreateScheduleGroup", {"Name": group}),
+        ("scheduler:CreateSchedule", {**schedule, "GroupName": group}),
+        ("scheduler:GetSchedule", named),
+        ("scheduler:ListSchedules", {"GroupName": group, "NamePrefix": "of"}),
+        ("scheduler:ListTagsForResource", {"ResourceArn": arn}),
+        ("scheduler:UntagResource", {"ResourceArn": arn, "TagKeys": ["a", "b"]}),
+        ("scheduler:DeleteSchedule", named),
+        ("scheduler:DeleteScheduleGroup", {"Name": group}),
+    ]
 
 
 # --- Topics -------------------------------------------------------------------------------------
