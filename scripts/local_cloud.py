@@ -7,7 +7,8 @@ credentials test/test) and the deployed HTTP API on --api-port. It needs a Docke
 (DOCKER_HOST, see scripts/container-runtime): tasks are real containers. Functions with the runtime
 `provided.al2023` are processes of this machine: the package's `bootstrap`, with AWS_ENDPOINT_URL
 pointing here; what they print is in their log group, `/aws/lambda/<function>`. With LOCAL_CLOUD_CALLS=<file>
-in the environment, what they ask of AWS is written down (scripts/local_cloud/recording.py).
+in the environment, what they ask of AWS is written down (scripts/local_cloud/recording.py); LOCAL_CLOUD_QUOTAS
+sets service quotas (scripts/local_cloud/quotas.py).
 
 When it is ready `http://127.0.0.1:<port>/_ministack/health` answers, and <state>/local_cloud.ready
 holds the port; <state>/local_cloud.pid holds the process id. Both files go when it ends, and so do its
@@ -165,6 +166,7 @@ def main():
         containers,
         definitions,
         functions,
+        quotas,
         rules,
         schedules,
         tasks,

@@ -48,7 +48,7 @@ class Aws:
 
     def __init__(self, cloud):
         for service in ("ecs", "events", "sqs", "logs", "sns", "scheduler", "s3", "cloudformation", "secretsmanager",
-                        "ssm", "efs", "lambda"):
+                        "ssm", "efs", "lambda", "iam", "service-quotas"):
             setattr(self, service, cloud.client(service))
         self.log_group = "/tests"
         self.logs.create_log_group(logGroupName=self.log_group)
@@ -1341,11 +1341,37 @@ def test_what_a_schedule_cannot_deliver_goes_to_the_dead_letter_queue(aws):
     assert json.loads(body) == {"a": 1}
 
 
+# --- Quotas -------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize(("service", "code", "name", "value"), [
+    ("events", "L-244521F2", "Number of rules", 300),
+    ("ecs", "L-21C621EB", "Clusters per account", 10_000),
+    ("scheduler", "L-EE5D6FF0", "Number of schedules", 10_000_000),
+    ("scheduler", "L-A632CD40", "Number of schedule groups", 500),
+])
+def test_quotas_have_their_defaults(aws, service, code, name, value):
+    quotas = getattr(aws, "service-quotas")
+    quota = quotas.get_service_quota(ServiceCode=service, QuotaCode=code)["Quota"]
+    assert (quota["ServiceCode"], quota["QuotaCode"]) == (service, code)
+    assert (quota["QuotaName"], quota["Value"]) == (name, value)
+    assert quota["QuotaArn"] == f"arn:aws:servicequotas:{REGION}:{ACCOUNT}:{service}/{code}"
+    assert (quota["Unit"], quota["Adjustable"], quota["GlobalQuota"]) == ("None", True, False)
+    assert quota in quotas.list_service_quotas(ServiceCode=service)["Quotas"]
+
+
+def test_unknown_quotas(aws):
+    quotas = getattr(aws, "service-quotas")
+    refused(quotas.get_service_quota, "NoSuchResourceException", ServiceCode="events", QuotaCode="L-00000000")
+    refused(quotas.get_service_quota, "NoSuchResourceException", ServiceCode="ecs", QuotaCode="L-244521F2")
+    refused(quotas.list_service_quotas, "NoSuchResourceException", ServiceCode="nothing")
+
+
 @pytest.fixture(scope="module")
 def small_cloud(docker_host, tmp_path_factory):
-    """A cloud that writes down what is asked of it."""
+    """A cloud with low quotas, that writes down what is asked of it."""
     state = tmp_path_factory.mktemp("small")
-    small = LocalCloud(state, {"LOCAL_CLOUD_CALLS": str(state / "calls")}).start()
+    small = LocalCloud(state, {"LOCAL_CLOUD_CALLS": str(state / "calls"), "LOCAL_CLOUD_QUOTAS": json.dumps({
+        "events/L-244521F2": 2, "scheduler/L-EE5D6FF0": 4})}).start()
     yield small
     small.stop()
 
@@ -1353,6 +1379,27 @@ def small_cloud(docker_host, tmp_path_factory):
 @pytest.fixture(scope="module")
 def small_aws(small_cloud):
     return Aws(small_cloud)
+
+
+def test_quotas_are_walls(small_aws):
+    aws = small_aws
+    quota = getattr(aws, "service-quotas").get_service_quota(ServiceCode="events", QuotaCode="L-244521F2")["Quota"]
+    assert quota["Value"] == 2
+    rule = {"ScheduleExpression": "rate(1 day)", "State": "DISABLED"}
+    for name in ("one", "two", "two"):  # the second of that name is none more
+        aws.events.put_rule(Name=name, **rule)
+    refused(aws.events.put_rule, "LimitExceededException", Name="three", **rule)
+    aws.events.delete_rule(Name="one")
+    aws.events.put_rule(Name="three", **rule)
+
+    there = len(aws.scheduler.list_schedules()["Schedules"])
+    made = [_a_schedule() for _ in range(4 - there)]
+    for schedule in made:
+        aws.scheduler.create_schedule(**schedule)
+    refused(aws.scheduler.create_schedule, "ServiceQuotaExceededException", **_a_schedule())
+    refused(aws.scheduler.create_schedule, "ConflictException", **made[0])
+    for schedule in made:
+        aws.scheduler.delete_schedule(Name=schedule["Name"])
 
 
 # --- What is written down -----------------------------------------------------------------------
