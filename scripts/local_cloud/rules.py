@@ -99,10 +99,15 @@ def rule_with_targets_stays(original, data):
 
 
 @mend(eb, "_put_targets")
-def ecs_target_needs_a_role(original, data):
-    for target in data.get("Targets", []):
+def targets_are_looked_at(original, data):
+    """A cluster is started with a role, and an input has a length."""
+    for number, target in enumerate(data.get("Targets", []), 1):
         if _is_cluster(target.get("Arn", "")) and not target.get("RoleArn"):
             return error_response_json("ValidationException", f"RoleArn is required for target {target['Arn']}.", 400)
+        if len(target.get("Input") or "") > 8192:
+            return error_response_json(
+                "ValidationException", f"1 validation error detected: Value at 'targets.{number}.member.input' failed "
+                "to satisfy constraint: Member must have length less than or equal to 8192", 400)
     return original(data)
 
 

@@ -894,6 +894,28 @@ def test_put_rule_replaces_all_but_the_tags(aws):
     assert aws.events.list_tags_for_resource(ResourceARN=arn)["Tags"] == [tag]
 
 
+def test_input_of_a_target_has_a_length(aws):
+    rule = aws.rule_to(aws.queue().arn, {"source": ["none"]})
+    target = {"Id": "main", "Arn": aws.queue().arn, "Input": json.dumps("a" * 8190)}
+    aws.events.put_targets(Rule=rule, Targets=[target])
+    refused(aws.events.put_targets, "ValidationException", Rule=rule,
+            Targets=[{**target, "Input": json.dumps("a" * 8191)}])
+
+
+def test_rules_are_listed_by_the_page(aws):
+    prefix = unique("listed")
+    names = {f"{prefix}-{number}" for number in range(5)}
+    for name in names:
+        aws.events.put_rule(Name=name, ScheduleExpression="rate(1 day)", State="DISABLED")
+    pages, more = [], {}
+    while not pages or more:
+        answer = aws.events.list_rules(NamePrefix=prefix, Limit=2, **more)
+        pages.append([rule["Name"] for rule in answer["Rules"]])
+        more = {"NextToken": answer["NextToken"]} if "NextToken" in answer else {}
+    assert [len(page) for page in pages] == [2, 2, 1]
+    assert {name for page in pages for name in page} == names
+
+
 def test_ecs_target_needs_a_role(aws, cluster):
     rule = unique("rule")
     aws.events.put_rule(Name=rule, EventPattern='{"source": ["none"]}')
@@ -1341,6 +1363,53 @@ def test_what_a_schedule_cannot_deliver_goes_to_the_dead_letter_queue(aws):
     assert json.loads(body) == {"a": 1}
 
 
+GROUP_TEMPLATE = """
+Parameters:
+  Stage: {Type: String}
+Resources:
+  Named:
+    Type: AWS::Scheduler::ScheduleGroup
+    Properties: {Name: !Sub "${AWS::StackName}-jobs", Tags: [{Key: stage, Value: !Ref Stage}]}
+  Unnamed:
+    Type: AWS::Scheduler::ScheduleGroup
+Outputs:
+  Name: {Value: !Ref Named}
+  Arn: {Value: !GetAtt Named.Arn}
+  OtherName: {Value: !Ref Unnamed}
+"""
+
+
+def test_stack_has_a_schedule_group(aws):
+    name = unique("stack")
+
+    def run(call, done, **parameters):
+        call(StackName=name, **parameters)
+        aws.cloudformation.get_waiter(done).wait(StackName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 30})
+
+    def with_stage(stage):
+        return {"TemplateBody": GROUP_TEMPLATE, "Parameters": [{"ParameterKey": "Stage", "ParameterValue": stage}]}
+
+    def tags(arn):
+        return {tag["Key"]: tag["Value"] for tag in aws.scheduler.list_tags_for_resource(ResourceArn=arn)["Tags"]}
+
+    run(aws.cloudformation.create_stack, "stack_create_complete", **with_stage("one"))
+    (stack,) = aws.cloudformation.describe_stacks(StackName=name)["Stacks"]
+    outputs = {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
+    assert outputs["Name"] == f"{name}-jobs"
+    assert outputs["Arn"] == f"arn:aws:scheduler:{REGION}:{ACCOUNT}:schedule-group/{name}-jobs"
+    assert outputs["OtherName"].startswith(f"{name}-Unnamed-")
+    assert aws.scheduler.get_schedule_group(Name=outputs["Name"])["Arn"] == outputs["Arn"]
+    assert tags(outputs["Arn"])["stage"] == "one"
+    aws.scheduler.create_schedule(**_a_schedule("in-it", GroupName=outputs["Name"]))
+    run(aws.cloudformation.update_stack, "stack_update_complete", **with_stage("two"))
+    assert tags(outputs["Arn"])["stage"] == "two"
+    assert aws.scheduler.get_schedule(Name="in-it", GroupName=outputs["Name"])  # it is the same group
+    run(aws.cloudformation.delete_stack, "stack_delete_complete")
+    for group in (outputs["Name"], outputs["OtherName"]):
+        refused(aws.scheduler.get_schedule_group, "ResourceNotFoundException", Name=group)
+    refused(aws.scheduler.get_schedule, "ResourceNotFoundException", Name="in-it", GroupName=outputs["Name"])
+
+
 # --- Quotas -------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize(("service", "code", "name", "value"), [
@@ -1364,6 +1433,18 @@ def test_unknown_quotas(aws):
     refused(quotas.get_service_quota, "NoSuchResourceException", ServiceCode="events", QuotaCode="L-00000000")
     refused(quotas.get_service_quota, "NoSuchResourceException", ServiceCode="ecs", QuotaCode="L-244521F2")
     refused(quotas.list_service_quotas, "NoSuchResourceException", ServiceCode="nothing")
+
+
+def test_roles_are_counted(aws):
+    def summary():
+        return aws.iam.get_account_summary()["SummaryMap"]
+
+    before, name, trust = summary(), unique("role"), '{"Version": "2012-10-17", "Statement": []}'
+    assert before["RolesQuota"] == 1000
+    aws.iam.create_role(RoleName=name, Path="/jobs/", AssumeRolePolicyDocument=trust)
+    assert summary()["Roles"] == before["Roles"] + 1
+    aws.iam.delete_role(RoleName=name)
+    assert summary()["Roles"] == before["Roles"]
 
 
 @pytest.fixture(scope="module")
