@@ -7,7 +7,8 @@ credentials test/test) and the deployed HTTP API on --api-port. It needs a Docke
 (DOCKER_HOST, see scripts/container-runtime): tasks are real containers. Functions with the runtime
 `provided.al2023` are processes of this machine: the package's `bootstrap`, with AWS_ENDPOINT_URL
 pointing here; what they print is in their log group, `/aws/lambda/<function>`. With LOCAL_CLOUD_CALLS=<file>
-in the environment, what they ask of AWS is written down (scripts/local_cloud/recording.py).
+in the environment, what they ask of AWS is written down (scripts/local_cloud/recording.py); LOCAL_CLOUD_QUOTAS
+sets service quotas (scripts/local_cloud/quotas.py).
 
 When it is ready `http://127.0.0.1:<port>/_ministack/health` answers, and <state>/local_cloud.ready
 holds the port; <state>/local_cloud.pid holds the process id. Both files go when it ends, and so do its
@@ -161,7 +162,16 @@ def main():
     refuse_taken_ports(arguments)
     refuse_without_containers()
     refuse_image_mirrors()
-    from local_cloud import containers, definitions, functions, rules, tasks, topics  # noqa: F401  (mends)
+    from local_cloud import (  # noqa: F401  (mends)
+        containers,
+        definitions,
+        functions,
+        quotas,
+        rules,
+        schedules,
+        tasks,
+        topics,
+    )
 
     pid_file = arguments.state / "local_cloud.pid"
     pid_file.write_text(f"{os.getpid()}\n")

@@ -15,7 +15,7 @@ import threading
 import urllib.parse
 
 from ministack.core.responses import request_scope
-from ministack.services import ecs, iam
+from ministack.services import ecs, iam, scheduler
 
 FILE = os.environ.get("LOCAL_CLOUD_CALLS")
 _TOKEN = b"x-amz-security-token"
@@ -65,7 +65,7 @@ def recorded(app):
             read = True
             return {"type": "http.request", "body": body, "more_body": False}
 
-        operation, parameters = _call(headers, body)
+        operation, parameters = _call(scope, headers, body)
         state = _state(operation, parameters)
 
         async def send_on(message):
@@ -80,14 +80,42 @@ def recorded(app):
     return record
 
 
-def _call(headers, body):
-    """`ecs:RunTask` and its parameters: the service is in the signature, the operation in a header or the form."""
+def _call(scope, headers, body):
+    """`ecs:RunTask` and its parameters: the service is in the signature, the operation in a header, the form or, of
+    EventBridge Scheduler, the path."""
     service = re.search(rb"Credential=[^/]+/\d+/[^/]+/([^/]+)/aws4_request", headers[b"authorization"])[1].decode()
+    if service == "scheduler":
+        return _scheduler_call(scope, body)
     target = headers.get(b"x-amz-target")
     if target:
         return f"{service}:{target.decode().rsplit('.', 1)[-1]}", json.loads(body or b"{}")
     form = {name: values[0] for name, values in urllib.parse.parse_qs(body.decode(), keep_blank_values=True).items()}
     return f"{service}:{form.pop('Action', '?')}", _unflattened(form)
+
+
+_SCHEDULER_OPERATIONS = {  # the method, the path's first step, and whether there is a second
+    ("POST", "schedules", True): "CreateSchedule", ("GET", "schedules", True): "GetSchedule",
+    ("PUT", "schedules", True): "UpdateSchedule", ("DELETE", "schedules", True): "DeleteSchedule",
+    ("GET", "schedules", False): "ListSchedules",
+    ("POST", "schedule-groups", True): "CreateScheduleGroup", ("GET", "schedule-groups", True): "GetScheduleGroup",
+    ("DELETE", "schedule-groups", True): "DeleteScheduleGroup",
+    ("GET", "schedule-groups", False): "ListScheduleGroups",
+    ("POST", "tags", True): "TagResource", ("GET", "tags", True): "ListTagsForResource",
+    ("DELETE", "tags", True): "UntagResource",
+}
+
+
+def _scheduler_call(scope, body):
+    """A REST call: what is in the path and in the query are parameters too, under the API's names."""
+    kind, _, named = scope["path"].strip("/").partition("/")
+    operation = _SCHEDULER_OPERATIONS.get((scope["method"], kind, bool(named)), "?")
+    parameters = json.loads(body or b"{}")
+    if named:
+        parameters["ResourceArn" if kind == "tags" else "Name"] = urllib.parse.unquote(named)
+    for name, values in urllib.parse.parse_qs(scope["query_string"].decode()).items():
+        name = {"ScheduleGroup": "GroupName"}.get(name, name[0].upper() + name[1:])
+        parameters[name] = values if name == "TagKeys" else values[0]
+    return f"scheduler:{operation}", parameters
 
 
 def _unflattened(form):
@@ -157,19 +185,30 @@ def _definition(reference):
 
 # --- AWS's own services -------------------------------------------------------------------------
 
-def target_invoked(target, rule):
-    """EventBridge invokes a queue, a topic or a function in its own name, which their policies let in."""
+def _acting(source, by_schedule):
+    """EventBridge invokes queues, topics and functions in its own name, which their policies let in, on behalf of the
+    rule. Scheduler does all with the role of the schedule's target, the dead-letter queue included, and takes the role
+    on on behalf of the schedule's group (EventBridge Scheduler User Guide, "Setting up the execution role",
+    "Configuring a dead-letter queue" and "Confused deputy prevention")."""
+    if by_schedule:
+        group = scheduler._group_arn(source["GroupName"])
+        return {"role": source["Target"]["RoleArn"], "service": "scheduler.amazonaws.com", "source": group}
+    return {"service": "events.amazonaws.com", "source": source["Arn"]}
+
+
+def target_invoked(arn, source, by_schedule):
+    """Of a rule or a schedule; its dead-letter queue is invoked in the same way."""
     if FILE:
-        service = target["Arn"].split(":")[2]
+        service = arn.split(":")[2]
         operation = {"sqs": "sqs:SendMessage", "sns": "sns:Publish", "lambda": "lambda:InvokeFunction"}.get(service)
-        write(operation or f"{service}:?", {"resource": target["Arn"]}, service="events.amazonaws.com", source=rule["Arn"])
+        write(operation or f"{service}:?", {"resource": arn}, **_acting(source, by_schedule))
 
 
-def task_started_by_rule(target, rule, request):
-    """EventBridge runs a task with the role of the rule's target."""
+def task_started(target, source, request, by_schedule):
+    """A task is run with the role of the target, for a rule as well."""
     if FILE:
         write("ecs:RunTask", request, state=_definition(request.get("taskDefinition")),
-              role=target["RoleArn"], service="events.amazonaws.com", source=rule["Arn"])
+              **{"role": target["RoleArn"], **_acting(source, by_schedule)})
 
 
 def task_prepared(task, definition):

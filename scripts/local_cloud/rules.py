@@ -1,8 +1,8 @@
-"""EventBridge rules and EventBridge Scheduler: when they fire, what they pass on, and what they start.
+"""EventBridge rules: when they fire, what they pass on, and what they start. What a target starts is the same for
+EventBridge Scheduler, and told here too; when a schedule starts is told in schedules.py.
 
 Not modelled, and so not tested here: retries (every failure goes to the dead-letter queue at once, as
-AWS does for missing resources and permissions), a target's role (that it exists, and what it may do),
-and a schedule's time zone and flexible window.
+AWS does for missing resources and permissions), and a target's role (that it exists, and what it may do).
 """
 
 import datetime
@@ -14,7 +14,7 @@ import uuid
 
 from ministack.core.arn import ArnParseError, parse_arn
 from ministack.core.responses import error_response_json, get_account_id, get_region
-from ministack.services import ecs, lambda_svc, scheduler, sns, sqs
+from ministack.services import ecs, lambda_svc, sns, sqs
 from ministack.services import eventbridge as eb
 
 from . import recording
@@ -24,7 +24,6 @@ log = logging.getLogger("local_cloud.rules")
 
 # MiniStack looks every 10 s; on AWS a rule fires within its minute, and a person waits for it.
 set_value(eb, "_SCHEDULER_TICK_INTERVAL", 1)
-set_value(scheduler, "_SCHEDULE_TICK_INTERVAL", 1)
 
 
 def _rfc3339(epoch):
@@ -100,10 +99,15 @@ def rule_with_targets_stays(original, data):
 
 
 @mend(eb, "_put_targets")
-def ecs_target_needs_a_role(original, data):
-    for target in data.get("Targets", []):
+def targets_are_looked_at(original, data):
+    """A cluster is started with a role, and an input has a length."""
+    for number, target in enumerate(data.get("Targets", []), 1):
         if _is_cluster(target.get("Arn", "")) and not target.get("RoleArn"):
             return error_response_json("ValidationException", f"RoleArn is required for target {target['Arn']}.", 400)
+        if len(target.get("Input") or "") > 8192:
+            return error_response_json(
+                "ValidationException", f"1 validation error detected: Value at 'targets.{number}.member.input' failed "
+                "to satisfy constraint: Member must have length less than or equal to 8192", 400)
     return original(data)
 
 
@@ -119,19 +123,64 @@ def rates_do_not_drift(original):
             eb._rule_last_fired[key] = due_from + (fired - due_from) // interval * interval
 
 
+# --- Expressions --------------------------------------------------------------------------------
+
+# A star, a number or a range, and perhaps a step.
+_CRON_PART = re.compile(r"(?:\*|([A-Z0-9]+)(?:-([A-Z0-9]+))?)(?:/([0-9]+))?")
+
+
 @mend(eb, "_cron_field")
-def cron_ranges_wrap(original, field, lo, hi, names=None):
-    """`20-2` is the hours 20 to 23 and 0 to 2; MiniStack makes an empty range of it."""
+def cron_values_exist_and_ranges_wrap(_original, field, lo, hi, names=None):
+    """`20-2` is the hours 20 to 23 and 0 to 2, and there is no hour 24: MiniStack makes an empty range of the one and
+    takes the other. A ValueError is its sign for a field that is none."""
+    def value(text):
+        number = (names or {}).get(text)
+        if number is None:
+            number = int(text)
+        if not lo <= number <= hi:
+            raise ValueError(f"{text} is not within {lo} and {hi}")
+        return number
+
     values = set()
     for part in field.upper().split(","):
-        span, _, step = part.partition("/")
-        ends = [next(iter(original(end, lo, hi, names))) for end in span.split("-")] if "-" in span else []
-        if len(ends) == 2 and ends[0] > ends[1]:
-            run = [*range(ends[0], hi + 1), *range(lo, ends[1] + 1)]
-            values.update(run[::int(step or 1)])
-        else:
-            values.update(original(part, lo, hi, names))
+        match = _CRON_PART.fullmatch(part)
+        if not match:
+            raise ValueError(f"{part} is neither a value nor a range")
+        first, last, step = match.groups()
+        start = value(first) if first else lo
+        end = value(last) if last else hi if step or not first else start
+        run = [*range(start, end + 1)] if start <= end else [*range(start, hi + 1), *range(lo, end + 1)]
+        values.update(run[::int(step or 1)])
     return frozenset(values)
+
+
+@mend(eb, "_parse_cron_fields")
+def one_day_field_is_open(original, expression):
+    """Of the two day fields one is `?`, and nothing else is; weekdays have no steps. MiniStack takes all of these."""
+    fields = original(expression)
+    if fields is None:
+        return None
+    _, _, day, _, weekday, year = expression.strip().removeprefix("cron(").removesuffix(")").split()
+    if (day == "?") == (weekday == "?") or "/" in weekday or year == "?":
+        return None
+    return fields
+
+
+@mend(eb, "_parse_rate_seconds")
+def unit_agrees_with_the_value(original, expression):
+    seconds = original(expression)
+    if not seconds:  # nothing comes of it, or nothing but zero
+        return None
+    value, unit = expression.removeprefix("rate(").removesuffix(")").split()
+    return seconds if (int(value) == 1) == (not unit.endswith("s")) else None
+
+
+@mend(eb, "_validate_schedule_expression")
+def rates_are_parsed_too(original, expression):
+    """MiniStack looks at the form of a rate alone."""
+    if expression.startswith("rate("):
+        return eb._parse_rate_seconds(expression) is not None
+    return original(expression)
 
 
 # --- What a rule passes on ----------------------------------------------------------------------
@@ -186,12 +235,11 @@ def _is_cluster(arn):
 
 @mend(eb, "_invoke_target")
 def targets_are_invoked_as_on_aws(original, target, event, rule, view=None):
-    """A cluster is a target, a scheduled event's time is on the minute, Scheduler's keywords are
+    """A cluster is a target, the time of a rule's scheduled event is on the minute, Scheduler's keywords are
     substituted, and what cannot be delivered goes to the target's dead-letter queue."""
     by_schedule = event.get("Source") == "aws.scheduler"
-    if event.get("DetailType") == "Scheduled Event" and event.get("Source") in ("aws.events", "aws.scheduler"):
-        at = scheduler._at_time_epoch(rule.get("ScheduleExpression", "")) if by_schedule else None
-        event = {**event, "Time": int(at or event["Time"] // 60 * 60)}
+    if event.get("DetailType") == "Scheduled Event" and event.get("Source") == "aws.events":
+        event = {**event, "Time": int(event["Time"] // 60 * 60)}
         view = None
     view = view or eb._pattern_event_view(event)
     if by_schedule:
@@ -203,7 +251,7 @@ def targets_are_invoked_as_on_aws(original, target, event, rule, view=None):
         elif missing := _missing_resource(target.get("Arn", "")):
             raise InvocationFailed("NO_RESOURCE", missing)
         else:
-            recording.target_invoked(target, rule)
+            recording.target_invoked(target["Arn"], rule, by_schedule)
             original(target, event, rule, view)
     except InvocationFailed as failure:
         log.warning("%s did not reach %s: %s", rule.get("Name"), target.get("Arn"), failure.message)
@@ -291,7 +339,7 @@ _ERROR_CODES = {
 
 def _run_ecs_task(target, source, view, by_schedule):
     request = _run_task_request(target, source, view, by_schedule)
-    recording.task_started_by_rule(target, source, request)
+    recording.task_started(target, source, request, by_schedule)
     status, _headers, body = ecs._run_task(request)
     answer = json.loads(body)
     if status != 200:
@@ -309,7 +357,7 @@ def _send_to_dead_letter_queue(target, event, source, view, failure, by_schedule
     queue = sqs._queue_by_arn((target.get("DeadLetterConfig") or {}).get("Arn", ""))
     if queue is None:
         return
-    recording.target_invoked(target["DeadLetterConfig"], source)
+    recording.target_invoked(target["DeadLetterConfig"]["Arn"], source, by_schedule)
     attributes = {
         "TARGET_ARN": target["Arn"],
         "ERROR_CODE": failure.code,
@@ -340,27 +388,3 @@ def _send_to_dead_letter_queue(target, event, source, view, failure, by_schedule
 def alerts_have_no_subject(_original, arn, payload):
     """EventBridge publishes to a topic without a subject."""
     sns.publish_internal(arn, payload, "")
-
-
-# --- Scheduler ----------------------------------------------------------------------------------
-
-def _schedule_key(name, group):
-    return (get_account_id(), get_region(), f"{group}/{name}")
-
-
-@mend(scheduler, "_create_schedule")
-def new_schedule_counts_from_now(original, name, body):
-    scheduler._schedule_last_fired.pop(_schedule_key(name, body.get("GroupName", "default")), None)
-    return original(name, body)
-
-
-@mend(scheduler, "_update_schedule")
-def updated_schedule_counts_from_now(original, name, body):
-    """MiniStack fires an `at` once and for all, and a schedule enabled again at once."""
-    response = original(name, body)
-    key = _schedule_key(name, body.get("GroupName", "default"))
-    if scheduler._at_time_epoch(body.get("ScheduleExpression", "")) is not None:
-        scheduler._schedule_last_fired.pop(key, None)
-    else:
-        scheduler._schedule_last_fired[key] = time.time()
-    return response

@@ -428,6 +428,8 @@ def _secret(reference: str, world: World) -> list[Request]:
 
 @implied_by("sqs:SendMessage", "sns:Publish", "lambda:InvokeFunction")
 def _invoke(call, world):
-    """EventBridge does so in its own name: the resource's policy is asked."""
+    """Scheduler does so with the schedule's role; EventBridge in its own name: the resource's policy is asked."""
+    if call.role:
+        return [Request(call.operation, call.parameters["resource"])]
     return [Request(call.operation, call.parameters["resource"], {
         "aws:SourceAccount": world.account, "aws:SourceArn": call.source}, service=call.service)]

@@ -18,7 +18,9 @@ import urllib.request
 import uuid
 import zipfile
 
+import boto3
 import pytest
+from aws_requests import Call, World, requests_of
 from botocore.exceptions import ClientError
 from conftest import ACCOUNT, REGION, ROOT, LocalCloud, eventually
 
@@ -46,7 +48,7 @@ class Aws:
 
     def __init__(self, cloud):
         for service in ("ecs", "events", "sqs", "logs", "sns", "scheduler", "s3", "cloudformation", "secretsmanager",
-                        "ssm", "efs", "lambda"):
+                        "ssm", "efs", "lambda", "iam", "service-quotas"):
             setattr(self, service, cloud.client(service))
         self.log_group = "/tests"
         self.logs.create_log_group(logGroupName=self.log_group)
@@ -402,7 +404,7 @@ def test_secrets_are_in_the_environment(aws, cluster):
     aws.ssm.put_parameter(Name=f"{name}/two", Value="hidden", Type="SecureString")
     parameter = f"arn:aws:ssm:{REGION}:{ACCOUNT}:parameter{name}"
     sources = {"WHOLE": arn, "KEY": f"{arn}:user::", "NUMBER": f"{arn}:port::", "STAGE": f"{arn}:user:AWSPREVIOUS:",
-               "VERSION": f"{arn}:user::{first}", "ARN": parameter, "NAME": name, "SECURE": f"{parameter}/two"}
+               "VERSION": f"{arn}:user::{first}", "ARN": parameter, "e": name, "SECURE": f"{parameter}/two"}
     definition = aws.definition(
         "sh", "-c", "; ".join(f'echo "${name}"' for name in sources),
         secrets=[{"name": name, "valueFrom": source} for name, source in sources.items()])
@@ -892,6 +894,28 @@ def test_put_rule_replaces_all_but_the_tags(aws):
     assert aws.events.list_tags_for_resource(ResourceARN=arn)["Tags"] == [tag]
 
 
+def test_input_of_a_target_has_a_length(aws):
+    rule = aws.rule_to(aws.queue().arn, {"source": ["none"]})
+    target = {"Id": "main", "Arn": aws.queue().arn, "Input": json.dumps("a" * 8190)}
+    aws.events.put_targets(Rule=rule, Targets=[target])
+    refused(aws.events.put_targets, "ValidationException", Rule=rule,
+            Targets=[{**target, "Input": json.dumps("a" * 8191)}])
+
+
+def test_rules_are_listed_by_the_page(aws):
+    prefix = unique("listed")
+    names = {f"{prefix}-{number}" for number in range(5)}
+    for name in names:
+        aws.events.put_rule(Name=name, ScheduleExpression="rate(1 day)", State="DISABLED")
+    pages, more = [], {}
+    while not pages or more:
+        answer = aws.events.list_rules(NamePrefix=prefix, Limit=2, **more)
+        pages.append([rule["Name"] for rule in answer["Rules"]])
+        more = {"NextToken": answer["NextToken"]} if "NextToken" in answer else {}
+    assert [len(page) for page in pages] == [2, 2, 1]
+    assert {name for page in pages for name in page} == names
+
+
 def test_ecs_target_needs_a_role(aws, cluster):
     rule = unique("rule")
     aws.events.put_rule(Name=rule, EventPattern='{"source": ["none"]}')
@@ -902,15 +926,17 @@ def test_ecs_target_needs_a_role(aws, cluster):
 # --- Rules: when they fire (in this process, with a clock of its own) ----------------------------
 
 class Clock:
-    """MiniStack's EventBridge in this process, at a time of the test's choice."""
+    """MiniStack's EventBridge and Scheduler in this process, at a time of the test's choice."""
 
     def __init__(self, monkeypatch, start):
-        from local_cloud import rules
-        from ministack.services import eventbridge
+        from local_cloud import rules, schedules
+        from ministack.services import eventbridge, scheduler
 
-        self.now, self.eb, self.fired = start, eventbridge, []
+        self.now, self.eb, self.scheduler, self.fired = start, eventbridge, scheduler, []
         eventbridge.reset()
         eventbridge._ensure_default_bus()
+        scheduler.reset()
+        schedules._looked_at.clear()
         monkeypatch.setattr(eventbridge, "_now_ts", lambda: self.now)
         monkeypatch.setattr(rules.time, "time", lambda: self.now)
         monkeypatch.setattr(eventbridge, "_dispatch_to_lambda", self._fire)
@@ -935,8 +961,27 @@ class Clock:
             moments += [self.now] * (len(self.fired) - before)
         return moments
 
+    def put_schedule(self, expression, call="_create_schedule", name="s", **more):
+        """The status, and what is said when it is refused."""
+        status, _, body = getattr(self.scheduler, call)(name, {
+            "ScheduleExpression": expression, "FlexibleTimeWindow": {"Mode": "OFF"}, "Target": {
+                "Arn": f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:f", "RoleArn": ROLE,
+                "Input": '{"at": "<aws.scheduler.scheduled-time>"}'}, **more})
+        return status, json.loads(body).get("Message")
 
-MIDNIGHT = datetime.datetime(2026, 3, 1, tzinfo=datetime.timezone.utc).timestamp()
+    def starts(self, until):
+        """The scheduled times of what starts up to then; what is due at that very moment starts a moment later."""
+        self.now = until
+        before = len(self.fired)
+        self.scheduler._tick_schedules()
+        return [event["at"] for event in self.fired[before:]]
+
+
+def utc(text):
+    return datetime.datetime.fromisoformat(text).replace(tzinfo=datetime.timezone.utc).timestamp()
+
+
+MIDNIGHT = utc("2026-03-01")
 
 
 @pytest.fixture
@@ -996,6 +1041,8 @@ def test_scheduled_time_is_on_the_minute(clock):
     assert clock.fired[0]["detail-type"] == "Scheduled Event"
 
 
+# --- Expressions --------------------------------------------------------------------------------
+
 @pytest.mark.parametrize(("expression", "hours"), [
     ("cron(0 20-2 * * ? *)", {20, 21, 22, 23, 0, 1, 2}),
     ("cron(0 22-3/2 * * ? *)", {22, 0, 2}),
@@ -1009,7 +1056,251 @@ def test_named_cron_ranges_wrap(clock):
     assert clock.eb._parse_cron_fields("cron(0 0 ? * FRI-MON *)")[4]["days"] == {6, 7, 1, 2}
 
 
-# --- Scheduler ----------------------------------------------------------------------------------
+@pytest.mark.parametrize(("expression", "starts"), [
+    ("cron(0/15 8 2 * ? *)", "03-02T08:00 03-02T08:15 03-02T08:30 03-02T08:45 04-02T08:00"),
+    ("cron(50-5/5 0 2 * ? *)", "03-02T00:00 03-02T00:05 03-02T00:50 03-02T00:55 04-02T00:00"),
+    ("cron(0 8 L * ? *)", "03-31T08:00 04-30T08:00 05-31T08:00"),
+    ("cron(0 8 LW * ? *)", "03-31T08:00 04-30T08:00 05-29T08:00"),
+    ("cron(0 8 1W * ? *)", "03-02T08:00 04-01T08:00 05-01T08:00 06-01T08:00"),
+    ("cron(0 8 15W * ? *)", "03-16T08:00 04-15T08:00 05-15T08:00"),
+    ("cron(0 8 ? * 6L *)", "03-27T08:00 04-24T08:00 05-29T08:00"),
+    ("cron(0 8 ? * 3#2 *)", "03-10T08:00 04-14T08:00 05-12T08:00"),
+    ("cron(0 8 ? * MON#5 *)", "03-30T08:00 06-29T08:00"),
+    ("cron(5 9 ? APR,NOV-JAN SAT-SUN *)", "04-04T09:05 04-05T09:05 04-11T09:05"),
+    ("cron(0 0 1 JUN ? 2025-2026)", "06-01T00:00"),
+    ("cron(0 0 1 JUN ? 2027)", ""),
+])
+def test_cron_of_a_rule_and_of_a_schedule(clock, expression, starts):
+    wanted = [f"2026-{start}" for start in starts.split()]
+    fields, moment, found = clock.eb._parse_cron_fields(expression), datetime.datetime(2026, 3, 1, 0, 0, 10), []
+    while len(found) < len(wanted):
+        moment = clock.eb._cron_next_fire(fields, moment)
+        found.append(f"{moment:%Y-%m-%dT%H:%M}")
+    assert found == wanted
+    assert clock.put_schedule(expression)[0] == 200
+    until = utc(wanted[-1]) + 60 if wanted else utc("2026-12-31")
+    assert clock.starts(until) == [f"{start}:00Z" for start in wanted]
+
+
+@pytest.mark.parametrize("expression", [
+    "rate(5 minute)", "rate(1 minutes)", "rate(0 minutes)", "rate(-1 minutes)", "rate(1.5 hours)", "rate(5 weeks)",
+    "rate(5minutes)", "cron(0 8 * * ?)", "cron(0 8 * * * *)", "cron(0 8 ? * ? *)", "cron(0 8 1 * MON *)",
+    "cron(60 8 * * ? *)", "cron(0 24 * * ? *)", "cron(0 8 0 * ? *)", "cron(0 8 ? 13 * *)", "cron(0 8 ? * 8 *)",
+    "cron(0 8 * * ? 1969)", "cron(0 8 * * ? ?)", "cron(? 8 * * ? *)", "cron(0 8 ? * MON/2 *)", "cron(0 8 ? * 3#6 *)",
+    "cron(*/0 8 * * ? *)", "cron(1,,2 8 * * ? *)", "0 8 * * ? *", "every day", "",
+])
+def test_malformed_expression_is_refused(clock, expression):
+    assert not expression or clock.eb._put_rule({"Name": "r", "ScheduleExpression": expression})[0] == 400
+    status, message = clock.put_schedule(expression)
+    assert status == 400
+    assert not expression or message == f"Invalid Schedule Expression {expression}."
+
+
+# --- Scheduler: when schedules start (in this process, with a clock of its own) ------------------
+
+def test_schedules_are_looked_at_every_second(clock):
+    assert clock.scheduler._SCHEDULE_TICK_INTERVAL == 1
+
+
+@pytest.mark.parametrize(("expression", "zone", "since", "until", "starts"), [
+    # In Berlin the clocks skip from two to three on 29 March 2026, and repeat that hour on 25 October.
+    ("cron(30 2 * * ? *)", "Europe/Berlin", "2026-03-28T00:00", "2026-03-31T00:00",
+     ["2026-03-28T01:30:00Z", "2026-03-30T00:30:00Z"]),
+    ("cron(30 2 * * ? *)", "Europe/Berlin", "2026-10-24T00:00", "2026-10-27T00:00",
+     ["2026-10-24T00:30:00Z", "2026-10-25T00:30:00Z", "2026-10-26T01:30:00Z"]),
+    ("cron(0/30 * * * ? *)", "Europe/Berlin", "2026-10-25T00:00", "2026-10-25T02:30",
+     ["2026-10-25T00:00:00Z", "2026-10-25T00:30:00Z", "2026-10-25T02:00:00Z"]),
+    ("cron(0 0 ? * MON *)", "Asia/Kolkata", "2026-03-01T00:00", "2026-03-10T00:00",
+     ["2026-03-01T18:30:00Z", "2026-03-08T18:30:00Z"]),
+    ("cron(0 8 * * ? *)", None, "2026-03-29T00:00", "2026-03-30T00:00", ["2026-03-29T08:00:00Z"]),
+    ("at(2026-07-01T12:00:05)", "America/New_York", "2026-03-01T00:00", "2026-08-01T00:00", ["2026-07-01T16:00:05Z"]),
+    ("at(2026-07-01T12:00:05)", None, "2026-03-01T00:00", "2026-08-01T00:00", ["2026-07-01T12:00:05Z"]),
+    ("rate(12 hours)", "Europe/Berlin", "2026-03-28T23:00:00", "2026-03-30T00:00",
+     ["2026-03-28T23:00:00Z", "2026-03-29T11:00:00Z", "2026-03-29T23:00:00Z"]),
+])
+def test_schedule_starts_in_its_time_zone(clock, expression, zone, since, until, starts):
+    clock.now = utc(since)
+    clock.put_schedule(expression, **({"ScheduleExpressionTimezone": zone} if zone else {}))
+    assert clock.starts(utc(until)) == starts
+
+
+def test_every_occurrence_starts_once_and_rates_do_not_drift(clock):
+    clock.put_schedule("rate(1 minute)")
+    starts = [start for step in range(1, 401) for start in clock.starts(MIDNIGHT + 10 + step * 0.7)]
+    assert starts == [f"2026-03-01T00:0{minute}:10Z" for minute in range(5)]
+
+
+def test_rate_begins_at_once_and_anew_when_it_is_changed(clock):
+    clock.put_schedule("rate(5 minutes)")
+    assert clock.starts(MIDNIGHT + 11) == ["2026-03-01T00:00:10Z"]
+    clock.now = MIDNIGHT + 120
+    clock.put_schedule("rate(5 minutes)", "_update_schedule")
+    assert clock.starts(MIDNIGHT + 600) == ["2026-03-01T00:02:00Z", "2026-03-01T00:07:00Z"]
+
+
+@pytest.mark.parametrize(("expression", "starts"), [
+    ("cron(0/10 * * * ? *)", ["00:10:00", "00:20:00", "00:30:00"]),  # both ends are within
+    ("rate(7 minutes)", ["00:10:00", "00:17:00", "00:24:00"]),
+    ("at(2026-03-01T00:05:00)", ["00:05:00"]),  # for which the dates do not matter
+])
+def test_schedule_starts_between_its_dates(clock, expression, starts):
+    clock.put_schedule(expression, StartDate=MIDNIGHT + 600, EndDate=MIDNIGHT + 1800)
+    assert clock.starts(MIDNIGHT + 7200) == [f"2026-03-01T{start}Z" for start in starts]
+
+
+@pytest.mark.parametrize(("dates", "told"), [
+    ({"StartDate": MIDNIGHT - 300}, "The StartDate you specify cannot be earlier than 5 minutes ago."),
+    ({"StartDate": MIDNIGHT + 60, "EndDate": MIDNIGHT + 50},
+     "The EndDate you specify cannot be earlier than the StartDate."),
+    ({"EndDate": MIDNIGHT}, "The EndDate you specify cannot be in the past."),
+])
+def test_dates_that_cannot_be(clock, dates, told):
+    assert clock.put_schedule("rate(1 hour)", **dates) == (400, told)
+    assert clock.put_schedule("at(2026-03-02T00:00:00)", **dates)[0] == 200  # it ignores them
+    assert clock.put_schedule("rate(1 hour)", "_update_schedule", **dates) == (400, told)
+    assert clock.put_schedule("rate(1 hour)", "_update_schedule", StartDate=MIDNIGHT - 280)[0] == 200
+
+
+def test_flexible_window_delays_the_start_and_not_its_time(clock):
+    """By some seconds here, and by how many the name says."""
+    delays = []
+    for name in ("a", "b", "c", "d"):
+        clock.now = MIDNIGHT + 10
+        window = {"Mode": "FLEXIBLE", "MaximumWindowInMinutes": 15}
+        clock.put_schedule("at(2026-03-01T00:01:00)", name=name, FlexibleTimeWindow=window)
+        late = [(second, starts) for second in range(11) if (starts := clock.starts(MIDNIGHT + 60.5 + second))]
+        ((delay, starts),) = late
+        assert starts == ["2026-03-01T00:01:00Z"]
+        delays.append(delay)
+    assert max(delays) > min(delays) and max(delays) < 6
+
+
+@pytest.mark.parametrize("window", [
+    {"Mode": "ON"}, {"Mode": "FLEXIBLE"}, {"Mode": "FLEXIBLE", "MaximumWindowInMinutes": 0},
+    {"Mode": "FLEXIBLE", "MaximumWindowInMinutes": 1441},
+])
+def test_windows_that_cannot_be(clock, window):
+    assert clock.put_schedule("rate(1 hour)", FlexibleTimeWindow=window)[0] == 400
+
+
+def test_at_starts_only_what_is_still_to_come(clock):
+    once = "at(2026-03-01T00:01:00)"
+    clock.put_schedule(once)
+    assert clock.starts(MIDNIGHT + 65) == ["2026-03-01T00:01:00Z"]
+    clock.put_schedule(once, "_update_schedule", Description="as it was")
+    assert clock.starts(MIDNIGHT + 200) == []
+    clock.put_schedule("at(2026-03-01T00:02:00)", "_update_schedule")  # which has passed
+    assert clock.starts(MIDNIGHT + 300) == []
+    clock.put_schedule("at(2026-03-01T00:06:00)", "_update_schedule")
+    assert clock.starts(MIDNIGHT + 400) == ["2026-03-01T00:06:00Z"]
+    clock.put_schedule(once, name="too-late")
+    assert clock.starts(MIDNIGHT + 500) == []
+
+
+def test_nothing_is_made_up_for_within_a_flexible_window(clock):
+    window, due = {"Mode": "FLEXIBLE", "MaximumWindowInMinutes": 1}, "at(2026-03-01T00:01:00)"
+    clock.put_schedule(due, name="e", FlexibleTimeWindow=window, State="DISABLED")
+    assert clock.starts(MIDNIGHT + 60.5) == []
+    clock.put_schedule(due, "_update_schedule", name="e", FlexibleTimeWindow=window)
+    assert clock.starts(MIDNIGHT + 70) == []
+
+
+@pytest.mark.parametrize("expression", ["cron(* * * * ? *)", "at(2026-03-01T00:01:00)"])
+def test_nothing_is_made_up_for(clock, expression):
+    clock.put_schedule(expression, State="DISABLED")
+    assert clock.starts(MIDNIGHT + 90) == []
+    clock.put_schedule(expression, "_update_schedule", State="ENABLED")
+    assert clock.starts(MIDNIGHT + 119) == []
+    assert clock.starts(MIDNIGHT + 121) == ([] if expression.startswith("at") else ["2026-03-01T00:02:00Z"])
+
+
+@pytest.mark.parametrize("expression", ["at(2026-03-01T00:01:00)", "cron(* * * * ? *)"])
+def test_schedule_is_deleted_after_completion_where_it_says_so(clock, expression):
+    clock.put_schedule(expression, ActionAfterCompletion="DELETE", EndDate=MIDNIGHT + 70)
+    clock.put_schedule(expression, name="stays", EndDate=MIDNIGHT + 70)
+    assert clock.starts(MIDNIGHT + 50) == []
+    assert len(clock.scheduler._schedules) == 2
+    assert len(clock.starts(MIDNIGHT + 75)) == 2
+    assert list(clock.scheduler._schedules) == ["default/stays"]
+
+
+@pytest.mark.parametrize("more", [
+    {"name": "a" * 65}, {"name": "a@b"}, {"GroupName": "a@b"}, {"ScheduleExpressionTimezone": "Europe/Nowhere"},
+    {"ScheduleExpressionTimezone": "America"}, {"ScheduleExpressionTimezone": "../zoneinfo/UTC"},
+    {"Target": {"Arn": "arn:aws:sqs:us-east-1:1:q", "RoleArn": ROLE, "RetryPolicy": {"MaximumEventAgeInSeconds": 59}}},
+    {"Target": {"Arn": "arn:aws:sqs:us-east-1:1:q", "RoleArn": ROLE, "RetryPolicy": {"MaximumRetryAttempts": 186}}},
+])
+def test_what_else_scheduler_refuses(clock, more):
+    assert clock.put_schedule("rate(1 hour)", **more)[0] == 400
+    assert len(clock.scheduler._schedules) == 0
+
+
+@pytest.mark.parametrize("once", [
+    "at(2026-03-02T00:00)", "at(2026-03-02 00:00:00)", "at(2026-03-02T00:00:00Z)", "at(2026-02-30T00:00:00)"])
+def test_at_has_a_date_and_seconds(clock, once):
+    assert clock.put_schedule(once) == (400, f"Invalid Schedule Expression {once}.")
+
+
+# --- Scheduler: through its API -----------------------------------------------------------------
+
+def test_unknown_time_zone_is_refused(aws):
+    nowhere = _a_schedule(ScheduleExpressionTimezone="Europe/Nowhere")
+    refused(aws.scheduler.create_schedule, "ValidationException", **nowhere)
+    zoned = _a_schedule(ScheduleExpressionTimezone="Europe/Berlin")
+    aws.scheduler.create_schedule(**zoned)
+    assert aws.scheduler.get_schedule(Name=zoned["Name"])["ScheduleExpressionTimezone"] == "Europe/Berlin"
+
+
+def test_client_token_makes_a_schedule_once(aws):
+    made = _a_schedule(ClientToken="one")
+    arn = aws.scheduler.create_schedule(**made)["ScheduleArn"]
+    assert aws.scheduler.create_schedule(**made)["ScheduleArn"] == arn
+    refused(aws.scheduler.create_schedule, "ConflictException", **{**made, "ClientToken": "two"})
+    refused(aws.scheduler.create_schedule, "ConflictException", **{**made, "State": "ENABLED"})
+    aws.scheduler.delete_schedule(Name=made["Name"])
+    aws.scheduler.create_schedule(**{**made, "ClientToken": "two"})
+    refused(aws.scheduler.create_schedule, "ConflictException", **made)
+
+
+def test_schedules_are_listed_by_the_page(aws):
+    group, prefix = unique("group"), unique("listed")
+    aws.scheduler.create_schedule_group(Name=group)
+    for number in range(5):
+        aws.scheduler.create_schedule(**_a_schedule(f"{prefix}-{number}", GroupName=group))
+    aws.scheduler.create_schedule(**_a_schedule("other", GroupName=group, State="ENABLED"))
+    aws.scheduler.create_schedule(**_a_schedule(f"{prefix}-6"))
+
+    def pages(between=lambda: None, **parameters):
+        found, more = [], {}
+        while not found or more:
+            answer = aws.scheduler.list_schedules(**parameters, **more)
+            found.append([schedule["Name"] for schedule in answer["Schedules"]])
+            more = {"NextToken": answer["NextToken"]} if "NextToken" in answer else {}
+            between()
+        return found
+
+    names = [f"{prefix}-{number}" for number in range(5)]
+    assert pages(GroupName=group, NamePrefix=prefix, MaxResults=2) == [names[:2], names[2:4], names[4:]]
+    assert pages(GroupName=group, MaxResults=3) == [names[:3], [*names[3:], "other"]]
+    assert pages(GroupName=group, State="ENABLED") == [["other"]]
+    assert pages(NamePrefix=prefix) == [[f"{prefix}-6", *names]]  # of all groups, and "default" comes first
+    refused(aws.scheduler.list_schedules, "ResourceNotFoundException", GroupName="nowhere")
+    refused(aws.scheduler.list_schedules, "ValidationException", MaxResults=101)
+    refused(aws.scheduler.list_schedules, "ValidationException", NextToken="nonsense")
+
+    def delete_the_first():
+        left = aws.scheduler.list_schedules(GroupName=group, NamePrefix=prefix)["Schedules"]
+        aws.scheduler.delete_schedule(Name=left[0]["Name"], GroupName=group)
+
+    assert pages(delete_the_first, GroupName=group, NamePrefix=prefix, MaxResults=2)[:2] == [names[:2], names[2:4]]
+
+
+def _a_schedule(name=None, **more):
+    """A schedule that starts nothing."""
+    return {"Name": name or unique("schedule"), "ScheduleExpression": "rate(1 day)", "State": "DISABLED",
+            "FlexibleTimeWindow": {"Mode": "OFF"},
+            "Target": {"Arn": f"arn:aws:sqs:{REGION}:{ACCOUNT}:nowhere", "RoleArn": ROLE}, **more}
+
 
 def _at(seconds):
     when = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=seconds)
@@ -1027,9 +1318,9 @@ def test_keywords_are_substituted_and_a_changed_at_fires_again(aws):
             '"attempt": "<aws.scheduler.attempt-number>", "arn": "<aws.scheduler.schedule-arn>"}')
 
     def told(call):
-        expression, time_told = _at(1)
+        expression, time_told = _at(2)
         _schedule(call, name, expression, {"Arn": queue.arn, "Input": text})
-        message = queue.event(timeout=5)  # it is looked every second
+        message = queue.event(timeout=6)  # it is looked every second
         assert message["at"] == time_told
         return message
 
@@ -1045,7 +1336,7 @@ def test_schedule_runs_a_task(aws, cluster):
     definition, name = aws.definition("true"), unique("a-schedule-with-quite-a-long-name")
     queue = aws.watch(definition)
     override = {"name": "main", "environment": [{"name": "SCHEDULED_TIME", "value": "<aws.scheduler.scheduled-time>"}]}
-    expression, time_told = _at(1)
+    expression, time_told = _at(2)
     _schedule(aws.scheduler.create_schedule, name, expression, {
         "Arn": cluster["clusterArn"], "Input": json.dumps({"containerOverrides": [override]}),
         "EcsParameters": {"TaskDefinitionArn": definition["taskDefinitionArn"], "LaunchType": "FARGATE",
@@ -1058,7 +1349,7 @@ def test_schedule_runs_a_task(aws, cluster):
 def test_what_a_schedule_cannot_deliver_goes_to_the_dead_letter_queue(aws):
     queue, name = aws.queue(), unique("schedule")
     arn = f"arn:aws:ecs:{REGION}:{ACCOUNT}:cluster/nowhere"
-    expression, time_told = _at(1)
+    expression, time_told = _at(2)
     _schedule(aws.scheduler.create_schedule, name, expression, {
         "Arn": arn, "Input": '{"a": 1}', "DeadLetterConfig": {"Arn": queue.arn},
         "EcsParameters": {"TaskDefinitionArn": f"arn:aws:ecs:{REGION}:{ACCOUNT}:task-definition/x:1"}})
@@ -1070,6 +1361,190 @@ def test_what_a_schedule_cannot_deliver_goes_to_the_dead_letter_queue(aws):
         "SCHEDULED_TIME": time_told, "ERROR_CODE": "ClusterNotFoundException", "RETRY_ATTEMPTS": "0",
         "EXHAUSTED_RETRY_CONDITION": "MaximumRetryAttempts", "IS_PAYLOAD_TRUNCATED": "false"}
     assert json.loads(body) == {"a": 1}
+
+
+GROUP_TEMPLATE = """
+Parameters:
+  Stage: {Type: String}
+Resources:
+  Named:
+    Type: AWS::Scheduler::ScheduleGroup
+    Properties: {Name: !Sub "${AWS::StackName}-jobs", Tags: [{Key: stage, Value: !Ref Stage}]}
+  Unnamed:
+    Type: AWS::Scheduler::ScheduleGroup
+Outputs:
+  Name: {Value: !Ref Named}
+  Arn: {Value: !GetAtt Named.Arn}
+  OtherName: {Value: !Ref Unnamed}
+"""
+
+
+def test_stack_has_a_schedule_group(aws):
+    name = unique("stack")
+
+    def run(call, done, **parameters):
+        call(StackName=name, **parameters)
+        aws.cloudformation.get_waiter(done).wait(StackName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 30})
+
+    def with_stage(stage):
+        return {"TemplateBody": GROUP_TEMPLATE, "Parameters": [{"ParameterKey": "Stage", "ParameterValue": stage}]}
+
+    def tags(arn):
+        return {tag["Key"]: tag["Value"] for tag in aws.scheduler.list_tags_for_resource(ResourceArn=arn)["Tags"]}
+
+    run(aws.cloudformation.create_stack, "stack_create_complete", **with_stage("one"))
+    (stack,) = aws.cloudformation.describe_stacks(StackName=name)["Stacks"]
+    outputs = {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
+    assert outputs["Name"] == f"{name}-jobs"
+    assert outputs["Arn"] == f"arn:aws:scheduler:{REGION}:{ACCOUNT}:schedule-group/{name}-jobs"
+    assert outputs["OtherName"].startswith(f"{name}-Unnamed-")
+    assert aws.scheduler.get_schedule_group(Name=outputs["Name"])["Arn"] == outputs["Arn"]
+    assert tags(outputs["Arn"])["stage"] == "one"
+    aws.scheduler.create_schedule(**_a_schedule("in-it", GroupName=outputs["Name"]))
+    run(aws.cloudformation.update_stack, "stack_update_complete", **with_stage("two"))
+    assert tags(outputs["Arn"])["stage"] == "two"
+    assert aws.scheduler.get_schedule(Name="in-it", GroupName=outputs["Name"])  # it is the same group
+    run(aws.cloudformation.delete_stack, "stack_delete_complete")
+    for group in (outputs["Name"], outputs["OtherName"]):
+        refused(aws.scheduler.get_schedule_group, "ResourceNotFoundException", Name=group)
+    refused(aws.scheduler.get_schedule, "ResourceNotFoundException", Name="in-it", GroupName=outputs["Name"])
+
+
+# --- Quotas -------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize(("service", "code", "name", "value"), [
+    ("events", "L-244521F2", "Number of rules", 300),
+    ("ecs", "L-21C621EB", "Clusters per account", 10_000),
+    ("scheduler", "L-EE5D6FF0", "Number of schedules", 10_000_000),
+    ("scheduler", "L-A632CD40", "Number of schedule groups", 500),
+])
+def test_quotas_have_their_defaults(aws, service, code, name, value):
+    quotas = getattr(aws, "service-quotas")
+    quota = quotas.get_service_quota(ServiceCode=service, QuotaCode=code)["Quota"]
+    assert (quota["ServiceCode"], quota["QuotaCode"]) == (service, code)
+    assert (quota["QuotaName"], quota["Value"]) == (name, value)
+    assert quota["QuotaArn"] == f"arn:aws:servicequotas:{REGION}:{ACCOUNT}:{service}/{code}"
+    assert (quota["Unit"], quota["Adjustable"], quota["GlobalQuota"]) == ("None", True, False)
+    assert quota in quotas.list_service_quotas(ServiceCode=service)["Quotas"]
+
+
+def test_unknown_quotas(aws):
+    quotas = getattr(aws, "service-quotas")
+    refused(quotas.get_service_quota, "NoSuchResourceException", ServiceCode="events", QuotaCode="L-00000000")
+    refused(quotas.get_service_quota, "NoSuchResourceException", ServiceCode="ecs", QuotaCode="L-244521F2")
+    refused(quotas.list_service_quotas, "NoSuchResourceException", ServiceCode="nothing")
+
+
+def test_roles_are_counted(aws):
+    def summary():
+        return aws.iam.get_account_summary()["SummaryMap"]
+
+    before, name, trust = summary(), unique("role"), '{"Version": "2012-10-17", "Statement": []}'
+    assert before["RolesQuota"] == 1000
+    aws.iam.create_role(RoleName=name, Path="/jobs/", AssumeRolePolicyDocument=trust)
+    assert summary()["Roles"] == before["Roles"] + 1
+    aws.iam.delete_role(RoleName=name)
+    assert summary()["Roles"] == before["Roles"]
+
+
+@pytest.fixture(scope="module")
+def small_cloud(docker_host, tmp_path_factory):
+    """A cloud with low quotas, that writes down what is asked of it."""
+    state = tmp_path_factory.mktemp("small")
+    small = LocalCloud(state, {"LOCAL_CLOUD_CALLS": str(state / "calls"), "LOCAL_CLOUD_QUOTAS": json.dumps({
+        "events/L-244521F2": 2, "scheduler/L-EE5D6FF0": 4})}).start()
+    yield small
+    small.stop()
+
+
+@pytest.fixture(scope="module")
+def small_aws(small_cloud):
+    return Aws(small_cloud)
+
+
+def test_quotas_are_walls(small_aws):
+    aws = small_aws
+    quota = getattr(aws, "service-quotas").get_service_quota(ServiceCode="events", QuotaCode="L-244521F2")["Quota"]
+    assert quota["Value"] == 2
+    rule = {"ScheduleExpression": "rate(1 day)", "State": "DISABLED"}
+    for name in ("one", "two", "two"):  # the second of that name is none more
+        aws.events.put_rule(Name=name, **rule)
+    refused(aws.events.put_rule, "LimitExceededException", Name="three", **rule)
+    aws.events.delete_rule(Name="one")
+    aws.events.put_rule(Name="three", **rule)
+
+    there = len(aws.scheduler.list_schedules()["Schedules"])
+    made = [_a_schedule() for _ in range(4 - there)]
+    for schedule in made:
+        aws.scheduler.create_schedule(**schedule)
+    refused(aws.scheduler.create_schedule, "ServiceQuotaExceededException", **_a_schedule())
+    refused(aws.scheduler.create_schedule, "ConflictException", **made[0])
+    for schedule in made:
+        aws.scheduler.delete_schedule(Name=schedule["Name"])
+
+
+# --- What is written down -----------------------------------------------------------------------
+
+def written(cloud):
+    return [json.loads(line) for line in (cloud.state / "calls").read_text().splitlines()]
+
+
+def test_what_a_schedule_does_is_written_down_with_its_role(small_cloud, small_aws):
+    aws = small_aws
+    queue, dead, group = aws.queue(), aws.queue(), unique("group")
+    aws.scheduler.create_schedule_group(Name=group)
+    expression, _ = _at(2)
+    definition = f"arn:aws:ecs:{REGION}:{ACCOUNT}:task-definition/x:1"
+    once = {"FlexibleTimeWindow": {"Mode": "OFF"}, "ScheduleExpression": expression, "GroupName": group,
+            "ActionAfterCompletion": "DELETE"}
+    aws.scheduler.create_schedule(Name="tells", Target={"RoleArn": ROLE, "Arn": queue.arn, "Input": "{}"}, **once)
+    aws.scheduler.create_schedule(Name="fails", Target={
+        "RoleArn": ROLE, "Arn": f"arn:aws:ecs:{REGION}:{ACCOUNT}:cluster/nowhere",
+        "EcsParameters": {"TaskDefinitionArn": definition}, "DeadLetterConfig": {"Arn": dead.arn}}, **once)
+    queue.next()
+    dead.next()
+    who = {"role": ROLE, "service": "scheduler.amazonaws.com",
+           "source": f"arn:aws:scheduler:{REGION}:{ACCOUNT}:schedule-group/{group}"}
+    calls = [call for call in written(small_cloud) if who.items() <= call.items()]
+    assert sorted((call["operation"], call["parameters"].get("resource")) for call in calls) == sorted([
+        ("sqs:SendMessage", queue.arn), ("ecs:RunTask", None), ("sqs:SendMessage", dead.arn)], key=str)
+    (run,) = [call for call in calls if call["operation"] == "ecs:RunTask"]
+    assert run["parameters"]["taskDefinition"] == definition
+    asked = [request for call in calls for request in requests_of(Call(**call), World(ACCOUNT, REGION))]
+    assert {(request.action, request.resource) for request in asked} == {
+        ("sqs:SendMessage", queue.arn), ("sqs:SendMessage", dead.arn), ("ecs:RunTask", definition)}
+    assert all(request.service is None for request in asked)  # the role is asked about, not the queue's policy
+
+
+def test_calls_of_scheduler_are_written_down_under_their_names(small_cloud):
+    function = unique("function")
+    scheduler = boto3.client("scheduler", endpoint_url=small_cloud.endpoint, region_name=REGION,
+                             aws_access_key_id="test", aws_secret_access_key="test", aws_session_token=function)
+    schedule, group = _a_schedule("of-a-function", ClientToken="one"), unique("group")
+    arn = scheduler.create_schedule_group(Name=group)["ScheduleGroupArn"]
+    scheduler.create_schedule(GroupName=group, **schedule)
+    scheduler.get_schedule(GroupName=group, Name=schedule["Name"])
+    scheduler.list_schedules(GroupName=group, NamePrefix="of")
+    scheduler.list_tags_for_resource(ResourceArn=arn)
+    scheduler.untag_resource(ResourceArn=arn, TagKeys=["a", "b"])
+    scheduler.delete_schedule(GroupName=group, Name=schedule["Name"])
+    scheduler.delete_schedule_group(Name=group)
+    calls = [
+        (call["operation"], call["parameters"]) for call in written(small_cloud) if call.get("function") == function]
+    for _, parameters in calls:
+        parameters.pop("ClientToken", None)
+    del schedule["ClientToken"]
+    named = {"Name": schedule["Name"], "GroupName": group}
+    assert calls == [
+        ("scheduler:CreateScheduleGroup", {"Name": group}),
+        ("scheduler:CreateSchedule", {**schedule, "GroupName": group}),
+        ("scheduler:GetSchedule", named),
+        ("scheduler:ListSchedules", {"GroupName": group, "NamePrefix": "of"}),
+        ("scheduler:ListTagsForResource", {"ResourceArn": arn}),
+        ("scheduler:UntagResource", {"ResourceArn": arn, "TagKeys": ["a", "b"]}),
+        ("scheduler:DeleteSchedule", named),
+        ("scheduler:DeleteScheduleGroup", {"Name": group}),
+    ]
 
 
 # --- Topics -------------------------------------------------------------------------------------
