@@ -135,6 +135,7 @@ impl Config {
                 boundary_arn: required("CRONPLANE_BOUNDARY_ARN")?,
                 dead_letter_queue_arn: required("CRONPLANE_SCHEDULE_DLQ_ARN")?,
                 start_queue_arn: required("CRONPLANE_START_QUEUE_ARN")?,
+                alert_queue_arn: required("CRONPLANE_ALERT_QUEUE_ARN")?,
                 engine,
                 schedule_group: required("CRONPLANE_SCHEDULE_GROUP")?,
                 passable_roles: list("CRONPLANE_PASSABLE_ROLES"),

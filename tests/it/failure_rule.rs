@@ -79,7 +79,7 @@ fn value_matches(wanted: &Value, found: Option<&Value>) -> bool {
 }
 
 /// What a create put: the failure rule's pattern, and the targets of both rules by the rule's name.
-async fn put() -> (Map<String, Value>, BTreeMap<String, Target>) {
+pub(crate) async fn put() -> (Map<String, Value>, BTreeMap<String, Target>) {
     let cloud = Cloud::default();
     create(&cloud.app(), moment(0)).await.unwrap();
     let state = cloud.state();
@@ -90,7 +90,7 @@ async fn put() -> (Map<String, Value>, BTreeMap<String, Target>) {
     (pattern, targets)
 }
 
-fn container(name: &str, exit_code: Option<i32>) -> Value {
+pub(crate) fn container(name: &str, exit_code: Option<i32>) -> Value {
     match exit_code {
         Some(exit_code) => json!({"name": name, "lastStatus": "STOPPED", "exitCode": exit_code}),
         None => json!({"name": name, "lastStatus": "STOPPED"}),
@@ -98,7 +98,7 @@ fn container(name: &str, exit_code: Option<i32>) -> Value {
 }
 
 /// The event of a task at `status` that ended, or ends, in this way.
-fn ended(status: &str, stop_code: Option<&str>, containers: Vec<Value>) -> Value {
+pub(crate) fn ended(status: &str, stop_code: Option<&str>, containers: Vec<Value>) -> Value {
     let mut event = state("0a", 0, status, 7);
     let detail = event["detail"].as_object_mut().unwrap();
     detail.insert("containers".to_owned(), Value::Array(containers));
@@ -287,6 +287,31 @@ async fn a_failure_that_can_not_be_told_is_told_later() {
 }
 
 /// The longest names that CloudFormation and Cronplane allow.
+/// What the stack's own rule in the template finds is what the rules of all its jobs find.
+#[tokio::test]
+async fn the_rule_of_the_stack_finds_what_the_rules_of_its_jobs_find() {
+    let template = include_str!("../../template.yaml");
+    let (_, rest) = template.split_once("\n  FailureRule:\n").unwrap();
+    let (_, rest) = rest.split_once("      EventPattern:\n").unwrap();
+    let (text, _) = rest.split_once("      Targets:\n").unwrap();
+    let deployment = deployment();
+    let text = text
+        .replace("!Sub ", "")
+        .replace("${AWS::Partition}", &deployment.partition)
+        .replace("${AWS::Region}", &deployment.region)
+        .replace("${AWS::AccountId}", &deployment.account)
+        .replace("${AWS::StackName}", &deployment.stack);
+    let pattern: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(pattern, cronplane::provision::stack_pattern(&deployment));
+    // And that is a job's, but for whose task or event it is.
+    let (of_job, _) = put().await;
+    let ours = format!("task-definition/{BASE}:");
+    let mut alike = Value::Object(of_job).to_string().replace(&ours, "task-definition/cronplane_");
+    alike =
+        alike.replace(&format!(",\"detail\":{{\"team\":[\"platform\"],\"job\":[\"{JOB}\"]}}"), "");
+    assert_eq!(serde_json::from_str::<Value>(&alike).unwrap(), pattern);
+}
+
 #[tokio::test]
 async fn the_pattern_fits_whatever_the_names_are() {
     let cloud = Cloud::default();
@@ -323,7 +348,7 @@ fn at_path<'e>(event: &'e Value, path: &str) -> Option<&'e Value> {
 
 /// What an input transformer makes of an event: EventBridge puts values in as they are, without
 /// escapes, and the event where it is asked for.
-fn rendered(target: &Target, event: &Value) -> Value {
+pub(crate) fn rendered(target: &Target, event: &Value) -> Value {
     let transformer = target.input_transformer().unwrap();
     let mut text = transformer.input_template().to_owned();
     assert!(text.len() <= 8192, "{}", text.len());

@@ -9,8 +9,10 @@ use aws_lambda_events::sqs::{SqsEvent, SqsMessage};
 use cronplane::app::{
     Answered, App, AuditWanted, JobsWanted, KeyedRequest, LogsWanted, RunsWanted,
 };
+use cronplane::domain::deployment::Deployment;
 use cronplane::domain::ids::RunId;
 use cronplane::domain::job::{Deletion, Phase};
+use cronplane::domain::schedule::EngineChoice;
 use cronplane::events::apply_batch;
 use serde_json::json;
 
@@ -139,13 +141,13 @@ async fn every_request(cloud: &Cloud, app: &App) {
     app.job_set_enabled(&key(), false, moment(4000)).await.unwrap();
     app.job_set_enabled(&key(), true, moment(4001)).await.unwrap();
     app.ingest(&snapshot(&state("0a", 0, "RUNNING", 4)), at(4000)).await.unwrap();
-    every_change(cloud, app).await;
+    Box::pin(every_change(cloud, app)).await;
     let wanted = RunsWanted { limit: 10, ..RunsWanted::default() };
     app.run_list(&key(), wanted).await.unwrap();
     let run = RunId::parse("20261123T140000-0a").unwrap();
     let wanted = LogsWanted { container: None, tail: true, limit: 10, cursor: None };
     app.run_logs(&key(), &run, wanted).await.unwrap();
-    every_start(cloud, app).await;
+    Box::pin(every_start(cloud, app)).await;
     cloud.state().ecs.tasks.push(task::running(BASE, "0a"));
     let deletion = Deletion { stop_tasks: true, delete_logs: true };
     app.job_delete(&key(), deletion, moment(4002)).await.unwrap().unwrap();
@@ -189,9 +191,10 @@ async fn every_change(cloud: &Cloud, app: &App) {
     assert_eq!(changed.view.job.phase, Phase::Ready);
     put(app, definition(), moment(4001)).await.unwrap();
     // To Scheduler and back.
-    patch(app, json!({"flexible_window_minutes": 5}), moment(4001)).await.unwrap();
-    patch(app, json!({"flexible_window_minutes": 6}), moment(4001)).await.unwrap();
-    patch(app, json!({"flexible_window_minutes": null}), moment(4001)).await.unwrap();
+    for minutes in [json!(5), json!(6), json!(null)] {
+        let change = json!({"flexible_window_minutes": minutes});
+        Box::pin(patch(app, change, moment(4001))).await.unwrap();
+    }
     cloud.state().ecs.clusters.get_mut(BASE).unwrap().capacity_providers.clear();
     patch(app, json!({"capacity": "spot"}), moment(4001)).await.unwrap();
 }
@@ -200,7 +203,7 @@ async fn every_change(cloud: &Cloud, app: &App) {
 async fn the_api_and_the_sweeper_may_call_what_they_call_and_no_more() {
     let cloud = Cloud::default();
     let app = cloud.app();
-    every_request(&cloud, &app.on_behalf_of(author("update_job"))).await;
+    Box::pin(every_request(&cloud, &app.on_behalf_of(author("update_job")))).await;
     let granted = ["HttpRole", "ProvisionPolicy", "SchedulePolicy"];
     let called = assert_allowed(&cloud, &granted);
     let allowed = allowed(&granted);
@@ -265,7 +268,20 @@ async fn the_history_may_call_what_it_calls_and_no_more() {
         let answer = apply_batch(&app, batch, moment(now)).await;
         assert!(answer.batch_item_failures.is_empty());
     }
-    let called = assert_allowed(&cloud, &["EventsRole"]);
+    let called_before = assert_allowed(&cloud, &["EventsRole"]);
+    // A failure that the stack's rule found, of a job that has none of its own.
+    let shared = Deployment { engine: EngineChoice::Scheduler, ..deployment() };
+    patch(&cloud.app_of(shared.clone()), json!({"description": "moved"}), moment(2)).await.unwrap();
+    cloud.take_calls();
+    let mut message = SqsMessage::default();
+    message.event_source_arn = Some(shared.alert_queue_arn.clone());
+    message.body = Some(state("0a", 0, "STOPPED", 7).to_string());
+    let mut batch = SqsEvent::default();
+    batch.records = vec![message];
+    let answer = apply_batch(&cloud.app_of(shared), batch, moment(3)).await;
+    assert!(answer.batch_item_failures.is_empty());
+    let mut called = assert_allowed(&cloud, &["EventsRole"]);
+    called.extend(called_before);
     let allowed = allowed(&["EventsRole"]);
     // RunTask needs it for the tags that the task gets.
     let implied = |action: &str| IMPLIED.contains(&action) || action == "ecs:TagResource";

@@ -19,6 +19,7 @@ use crate::domain::team::Team;
 use crate::domain::violation::{Violation, ViolationCode};
 use crate::error::{Error, Result};
 use crate::provision::names::hex_sha256;
+use crate::provision::shares_failure_rule;
 use crate::store::{Inserted, Insertion, KeyRecord, Keyed, decode_cursor, encode_cursor};
 
 /// When the sweeper looks after a job whose maker died before it had the lease.
@@ -41,6 +42,8 @@ pub struct JobView {
     pub next_starts_approximate: bool,
     /// What carries the schedule.
     pub engine: Engine,
+    /// Whether the stack's failure rule tells of its failures.
+    pub shares_failure_rule: bool,
     /// Asked of SNS for an answer about one job; `None` where SNS was not asked or did not answer.
     pub subscriptions: Option<Vec<Subscription>>,
     /// What of the definition the team's guardrails forbid now; nothing if it complies.
@@ -473,6 +476,7 @@ impl App {
             next_starts: job.next_starts(moment.now, NEXT_STARTS, choice),
             next_starts_approximate: job.starts_are_approximate(choice),
             engine: job.engine(choice),
+            shares_failure_rule: shares_failure_rule(&self.deployment),
             subscriptions: None,
             forbidden: rules.map(|rules| rules.forbidden(&job.definition)).unwrap_or_default(),
             job,

@@ -1,5 +1,6 @@
 //! The use cases: what a request, an event or the clock makes happen.
 
+mod alerts;
 mod audit;
 mod compliance;
 mod dry_run;
@@ -27,6 +28,7 @@ use crate::fleet::Fleet;
 use crate::provision::Provisioner;
 use crate::store::Store;
 
+pub use alerts::{FailureOf, FoundFailure};
 pub use audit::{AuditWanted, ListedEntries};
 pub use compliance::NotComplying;
 pub use dry_run::Foreseen;

@@ -207,13 +207,31 @@ impl App {
     /// Errors: `NotFound`; `Conflict` while it has jobs.
     pub async fn team_delete(&self, name: &TeamName, moment: Moment) -> Result<()> {
         for _ in 0..WRITES_MAX {
-            let known = self.team_delete_dry(name).await?;
+            let known = match self.team_delete_dry(name).await {
+                // Asked again, as the first time its roles could not be taken away.
+                Err(error @ Error::NotFound(_)) => {
+                    self.team_roles_remove(name, moment).await?;
+                    return Err(error);
+                }
+                known => known?,
+            };
             let entry = self.entry(name, Target::default(), Vec::new(), moment);
             if self.store.team_delete(&known, entry.as_ref()).await? {
-                return Ok(());
+                // Behind it: before, a job could still come that needs them.
+                return self.team_roles_remove(name, moment).await;
             }
         }
         Err(Error::Busy(format!("team `{name}`")))
+    }
+
+    /// Takes away the roles that the jobs of a team shared that is gone.
+    async fn team_roles_remove(&self, name: &TeamName, moment: Moment) -> Result<()> {
+        let removed =
+            self.provisioner.remove_team_roles(name, &self.deployment, moment.deadline).await;
+        if let Err(error) = &removed {
+            tracing::error!(team = %name, %error, "the team is gone, and its roles are not");
+        }
+        removed
     }
 
     /// The team that [`App::team_delete`] would delete.

@@ -29,6 +29,8 @@ pub struct Deployment {
     pub dead_letter_queue_arn: String,
     /// ARN of the queue for starts that a schedule leaves to Cronplane.
     pub start_queue_arn: String,
+    /// ARN of the queue for what the stack's failure rule finds.
+    pub alert_queue_arn: String,
     /// What may carry the schedules of jobs.
     pub engine: EngineChoice,
     /// Name of the EventBridge Scheduler schedule group in which the schedules of jobs are.
@@ -144,6 +146,7 @@ pub(crate) fn for_tests() -> Deployment {
         boundary_arn: "arn:aws:iam::111122223333:policy/boundary".to_owned(),
         dead_letter_queue_arn: "arn:aws:sqs:eu-west-1:111122223333:dlq".to_owned(),
         start_queue_arn: "arn:aws:sqs:eu-west-1:111122223333:starts".to_owned(),
+        alert_queue_arn: "arn:aws:sqs:eu-west-1:111122223333:alerts".to_owned(),
         engine: EngineChoice::ByNeed,
         schedule_group: "cp".to_owned(),
         passable_roles: vec!["arn:aws:iam::111122223333:role/app-*".to_owned()],

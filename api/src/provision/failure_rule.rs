@@ -1,4 +1,4 @@
-//! The rule that tells a team of failures.
+//! The rule that tells a team of failures; and where the jobs of a stack share one, what is made of what it finds.
 //!
 //! Its pattern and `domain::run` are made from the same lists of stop codes: what the history
 //! calls a failure is what is told, and nothing else.
@@ -13,7 +13,7 @@ use super::{Changed, Clients, Context, Made, Provisioner, Resource};
 use crate::domain::console::log_group_url;
 use crate::domain::deployment::Deployment;
 use crate::domain::ids::{JobKey, JobName, TeamName};
-use crate::domain::job::ResourceKind;
+use crate::domain::job::{Job, ResourceKind};
 use crate::domain::run::{FAILED_TO_START_CODES, INTERRUPTED_CODES, Run, STOPPED_CODES};
 use crate::domain::task::MAIN_CONTAINER;
 use crate::error::{AwsFault, Error, Result};
@@ -86,8 +86,29 @@ fn runs_url(deployment: &Deployment, team: &TeamName, job: &JobName) -> String {
 /// EventBridge matches the fields of one array element together: `name` and `exitCode` are those
 /// of the same container.
 pub(super) fn pattern(context: &Context<'_>) -> Value {
-    let revisions =
-        context.deployment.arn("ecs", &format!("task-definition/{}:", context.names.base));
+    let deployment = context.deployment;
+    let own = json!({
+        "source": [own_source(deployment)],
+        "detail-type": [TEST_DETAIL_TYPE, FAILED_DETAIL_TYPE],
+        "detail": {
+            "team": [context.job.team.as_str()],
+            "job": [context.job.definition.name.as_str()],
+        },
+    });
+    failures(&deployment.arn("ecs", &format!("task-definition/{}:", context.names.base)), own)
+}
+
+/// Which events are failures of any of the stack's jobs: what the stack's failure rule finds, in `template.yaml`.
+pub fn stack_pattern(deployment: &Deployment) -> Value {
+    let own = json!({
+        "source": [own_source(deployment)],
+        "detail-type": [TEST_DETAIL_TYPE, FAILED_DETAIL_TYPE],
+    });
+    failures(&deployment.arn("ecs", &format!("task-definition/{}_", deployment.stack)), own)
+}
+
+/// Failures of tasks whose task definitions begin with `revisions`, and `own` events.
+fn failures(revisions: &str, own: Value) -> Value {
     let stopped = |condition: Value| {
         let mut detail = json!({
             "lastStatus": ["STOPPED"],
@@ -116,14 +137,7 @@ pub(super) fn pattern(context: &Context<'_>) -> Value {
             "containers": {"exitCode": [{"exists": false}]},
         })),
         stopped(json!({"stopCode": ended_by_aws})),
-        {
-            "source": [own_source(context.deployment)],
-            "detail-type": [TEST_DETAIL_TYPE, FAILED_DETAIL_TYPE],
-            "detail": {
-                "team": [context.job.team.as_str()],
-                "job": [context.job.definition.name.as_str()],
-            },
-        },
+        own,
     ]})
 }
 
@@ -131,21 +145,32 @@ pub(super) fn pattern(context: &Context<'_>) -> Value {
 /// need an escape (an ARN and a time), and the event itself as a value. Where there is no task the link
 /// leads to no run: `event.detail.runUrl` does.
 fn template(context: &Context<'_>) -> String {
-    let deployment = context.deployment;
-    let job = context.job;
+    let constants = constants(context, "<task>", "<created>").to_string();
+    // The event stands outside quotes, which no JSON value of ours could say.
+    let open = constants.strip_suffix('}').unwrap_or(&constants);
+    format!("{open},\"event\":<aws.events.event.json>}}")
+}
+
+/// What a message says besides the event: of which job it is, and where to look.
+fn constants(context: &Context<'_>, task: &str, created: &str) -> Value {
+    let (deployment, job) = (context.deployment, context.job);
     let runs = runs_url(deployment, &job.team, &job.definition.name);
-    let constants = json!({
+    json!({
         "team": job.team,
         "job": job.definition.name,
         "region": deployment.region,
         "stack": deployment.stack,
         "logs": log_group_url(deployment, &context.names.log_group),
-        "run": format!("{runs}?task_arn=<task>&from=<created>&to=<created>"),
+        "run": format!("{runs}?task_arn={task}&from={created}&to={created}"),
     })
-    .to_string();
-    // The event stands outside quotes, which no JSON value of ours could say.
-    let open = constants.strip_suffix('}').unwrap_or(&constants);
-    format!("{open},\"event\":<aws.events.event.json>}}")
+}
+
+/// The message that the job's own failure rule would make of `event`.
+fn message(context: &Context<'_>, event: &Value) -> Value {
+    let text = |name: &str| event["detail"][name].as_str().unwrap_or_default();
+    let mut message = constants(context, text("taskArn"), text("createdAt"));
+    message["event"] = event.clone();
+    message
 }
 
 /// Puts the event that shows the whole way from the rule to the subscriber, and answers its id.
@@ -163,6 +188,25 @@ pub(super) async fn send_test(clients: &Clients, context: &Context<'_>) -> Resul
 }
 
 impl Provisioner {
+    /// Publishes what the stack's failure rule found of `job` to the job's topic.
+    pub async fn publish_failure(
+        &self,
+        job: &Job,
+        event: &Value,
+        deployment: &Deployment,
+    ) -> Result<()> {
+        let context = Context::of(job, deployment);
+        self.clients
+            .sns
+            .publish()
+            .topic_arn(deployment.arn("sns", &context.names.topic))
+            .message(message(&context, event).to_string())
+            .send()
+            .await
+            .map(drop)
+            .map_err(|error| Error::aws("sns:Publish", error))
+    }
+
     /// Tells of a run of the job `key` that ends, as `run` says, without a task: of those ECS makes no
     /// event. A job that has no failure rule tells nobody.
     pub async fn tell_failed(

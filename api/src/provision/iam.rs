@@ -1,5 +1,8 @@
 //! The two roles of a job: the one with which ECS starts its task, and the one with which
 //! EventBridge, or its Scheduler, runs it.
+//!
+//! Where Scheduler carries every job, the jobs of a team share both, as an account has 1,000 roles: only a job
+//! that names secrets has its own, so that no other job can read them.
 
 use std::collections::BTreeSet;
 
@@ -7,12 +10,13 @@ use async_trait::async_trait;
 use aws_sdk_iam::types::Tag;
 use serde_json::{Value, json};
 
-use super::names::ROLE_PATH;
+use super::names::{self, ROLE_PATH, hex_sha256};
 use super::tags::Tags;
-use super::{Changed, Clients, Context, Made, Resource, to_remove};
+use super::{Changed, Clients, Context, Made, Resource, role_arn, to_remove};
 use crate::domain::deployment::Deployment;
+use crate::domain::ids::TeamName;
 use crate::domain::job::{
-    Grants, POLICY_CHARACTERS_MAX, ResourceKind, SecretStore, secret_resources,
+    Grants, MANAGED_TAG_PREFIX, POLICY_CHARACTERS_MAX, ResourceKind, SecretStore, secret_resources,
 };
 use crate::error::{Error, Result, says};
 
@@ -29,12 +33,96 @@ pub(super) struct Role {
     policy: Value,
     /// The role that the job names instead: it is only used.
     named: Option<String>,
+    /// Of a role that the team's jobs share, the job's own, which it had before.
+    own: Option<Box<Role>>,
     tags: Tags,
 }
 
 /// The task execution role: pulls the image, writes the logs, and nothing else.
 pub(super) fn execution_role(context: &Context<'_>) -> Role {
-    with_room(context, |grants| execution_role_with(context, grants))
+    let own = with_room(context, |grants| execution_role_with(context, grants));
+    if !context.shares_roles() || own.named.is_some() {
+        return own;
+    }
+    let [shared, _] = team_roles(context.deployment, &context.job.team);
+    Role { own: Some(Box::new(own)), ..shared }
+}
+
+/// The roles that the jobs of a team share: the execution role, and the role of their schedules.
+pub(super) fn team_roles(deployment: &Deployment, team: &TeamName) -> [Role; 2] {
+    let [execution, schedules] = names::team_roles(deployment, team);
+    let execution_arn = role_arn(deployment, &execution);
+    [
+        team_execution_role(deployment, team, execution),
+        team_schedule_role(deployment, team, schedules, execution_arn),
+    ]
+}
+
+/// What the jobs of a team, but those with secrets, start their containers with: any image that the boundary
+/// lets be pulled, and the team's logs.
+fn team_execution_role(deployment: &Deployment, team: &TeamName, name: String) -> Role {
+    let groups = format!("log-group:/cronplane/{}/{team}/*:log-stream:*", deployment.stack);
+    let statements = vec![
+        json!({
+            "Sid": "WriteLogs",
+            "Effect": "Allow",
+            "Action": ["logs:CreateLogStream", "logs:PutLogEvents"],
+            "Resource": deployment.arn("logs", &groups),
+        }),
+        log_in_to_registry(),
+        pull_images(json!(format!("arn:{}:ecr:*:*:repository/*", deployment.partition))),
+    ];
+    let description = "Starts the containers of a team's Cronplane jobs";
+    let kind = ResourceKind::ExecutionRole;
+    team_role((deployment, team), kind, name, description, tasks_trust(deployment), statements)
+}
+
+/// What Scheduler runs the jobs of a team with, but those with secrets: the team's task definitions, with the
+/// team's execution role and whatever roles the deployment lets be passed. Only Cronplane can make schedules in
+/// the group for which it is assumed.
+fn team_schedule_role(
+    deployment: &Deployment,
+    team: &TeamName,
+    name: String,
+    execution_role_arn: String,
+) -> Role {
+    let family = format!("task-definition/{}_{team}_*:*", deployment.stack);
+    let mut passed = vec![execution_role_arn];
+    passed.extend(deployment.passable_roles.iter().cloned());
+    let clusters = deployment.arn("ecs", "cluster/*");
+    let mut statements = run_task_statements(
+        deployment.arn("ecs", &family),
+        json!({"ArnLike": {"ecs:cluster": clusters}}),
+        passed,
+        json!(deployment.arn("ecs", "task/*")),
+    );
+    statements.push(send_messages(deployment));
+    let description = "Runs a team's Cronplane jobs on their schedules";
+    let kind = ResourceKind::EventsRole;
+    let trust = vec![scheduler_trust(deployment)];
+    team_role((deployment, team), kind, name, description, trust, statements)
+}
+
+fn team_role(
+    (deployment, team): (&Deployment, &TeamName),
+    kind: ResourceKind,
+    name: String,
+    description: &str,
+    trust: Vec<Value>,
+    statements: Vec<Value>,
+) -> Role {
+    Role {
+        kind,
+        arn: role_arn(deployment, &name),
+        name,
+        description: description.to_owned(),
+        boundary_arn: deployment.boundary_arn.clone(),
+        trust: json!({"Version": "2012-10-17", "Statement": trust}),
+        policy: json!({"Version": "2012-10-17", "Statement": statements}),
+        named: None,
+        own: None,
+        tags: Tags::of_team(deployment, team),
+    }
 }
 
 /// The role that grants what starts from before a change take as well. What the job wants has room in
@@ -61,23 +149,8 @@ fn execution_role_with(context: &Context<'_>, grants: &Grants) -> Role {
     let repositories: BTreeSet<String> =
         images.filter_map(|image| ecr_repository(&image, deployment)).collect();
     if !repositories.is_empty() {
-        // The token is for the registry: IAM has no narrower resource for it.
-        statements.push(json!({
-            "Sid": "LogInToRegistry",
-            "Effect": "Allow",
-            "Action": "ecr:GetAuthorizationToken",
-            "Resource": "*",
-        }));
-        statements.push(json!({
-            "Sid": "PullImage",
-            "Effect": "Allow",
-            "Action": [
-                "ecr:BatchCheckLayerAvailability",
-                "ecr:BatchGetImage",
-                "ecr:GetDownloadUrlForLayer",
-            ],
-            "Resource": repositories,
-        }));
+        statements.push(log_in_to_registry());
+        statements.push(pull_images(json!(repositories)));
     }
     statements.extend(secret_statements(grants, deployment));
     let role = role(
@@ -85,20 +158,47 @@ fn execution_role_with(context: &Context<'_>, grants: &Grants) -> Role {
         ResourceKind::ExecutionRole,
         &context.names.execution_role,
         "Starts the containers of a Cronplane job",
-        vec![json!({
-            "Effect": "Allow",
-            "Principal": {"Service": "ecs-tasks.amazonaws.com"},
-            "Action": "sts:AssumeRole",
-            // Amazon ECS Developer Guide, "Amazon ECS task execution IAM role": against the
-            // confused deputy.
-            "Condition": {
-                "StringEquals": {"aws:SourceAccount": deployment.account},
-                "ArnLike": {"aws:SourceArn": deployment.arn("ecs", "*")},
-            },
-        })],
+        tasks_trust(deployment),
         statements,
     );
     Role { named: context.job.definition.execution_role.clone(), ..role }
+}
+
+fn tasks_trust(deployment: &Deployment) -> Vec<Value> {
+    vec![json!({
+        "Effect": "Allow",
+        "Principal": {"Service": "ecs-tasks.amazonaws.com"},
+        "Action": "sts:AssumeRole",
+        // Amazon ECS Developer Guide, "Amazon ECS task execution IAM role": against the
+        // confused deputy.
+        "Condition": {
+            "StringEquals": {"aws:SourceAccount": deployment.account},
+            "ArnLike": {"aws:SourceArn": deployment.arn("ecs", "*")},
+        },
+    })]
+}
+
+/// The token is for the registry: IAM has no narrower resource for it.
+fn log_in_to_registry() -> Value {
+    json!({
+        "Sid": "LogInToRegistry",
+        "Effect": "Allow",
+        "Action": "ecr:GetAuthorizationToken",
+        "Resource": "*",
+    })
+}
+
+fn pull_images(repositories: Value) -> Value {
+    json!({
+        "Sid": "PullImage",
+        "Effect": "Allow",
+        "Action": [
+            "ecr:BatchCheckLayerAvailability",
+            "ecr:BatchGetImage",
+            "ecr:GetDownloadUrlForLayer",
+        ],
+        "Resource": repositories,
+    })
 }
 
 /// Leave to fetch the job's secrets, each by its ARN, and to decrypt those and nothing else: the key
@@ -140,7 +240,12 @@ fn secret_statements(grants: &Grants, deployment: &Deployment) -> Vec<Value> {
 
 /// The events role: runs this job's task definition in its cluster, and nothing else.
 pub(super) fn events_role(context: &Context<'_>) -> Role {
-    with_room(context, |grants| events_role_with(context, grants))
+    let own = with_room(context, |grants| events_role_with(context, grants));
+    if !context.shares_roles() {
+        return own;
+    }
+    let [_, shared] = team_roles(context.deployment, &context.job.team);
+    Role { own: Some(Box::new(own)), ..shared }
 }
 
 fn events_role_with(context: &Context<'_>, grants: &Grants) -> Role {
@@ -156,13 +261,40 @@ fn events_role_with(context: &Context<'_>, grants: &Grants) -> Role {
         .iter()
         .map(|cluster| format!("{}/*", cluster.replacen(":cluster/", ":task/", 1)))
         .collect();
-    let mut statements = vec![
+    let mut statements = run_task_statements(
+        deployment.arn("ecs", &format!("task-definition/{family}:*")),
+        json!({"ArnEquals": {"ecs:cluster": clusters}}),
+        passed,
+        json!(tasks),
+    );
+    if context.may_stand(ResourceKind::Schedule) {
+        statements.push(send_messages(deployment));
+    }
+    let trust = engines_trust(context);
+    role(
+        context,
+        ResourceKind::EventsRole,
+        &context.names.events_role,
+        "Runs a Cronplane job on its schedule",
+        trust,
+        statements,
+    )
+}
+
+/// Leave to run task definitions in clusters, to pass roles to them and to tag the tasks.
+fn run_task_statements(
+    task_definitions: String,
+    clusters: Value,
+    passed: Vec<String>,
+    tasks: Value,
+) -> Vec<Value> {
+    vec![
         json!({
             "Sid": "RunTask",
             "Effect": "Allow",
             "Action": "ecs:RunTask",
-            "Resource": deployment.arn("ecs", &format!("task-definition/{family}:*")),
-            "Condition": {"ArnEquals": {"ecs:cluster": clusters}},
+            "Resource": task_definitions,
+            "Condition": clusters,
         }),
         json!({
             "Sid": "PassRoles",
@@ -181,52 +313,49 @@ fn events_role_with(context: &Context<'_>, grants: &Grants) -> Role {
             "Resource": tasks,
             "Condition": {"StringEquals": {"ecs:CreateAction": "RunTask"}},
         }),
-    ];
-    if context.may_stand(ResourceKind::Schedule) {
-        // A rule is let in by the queues' own policies; Scheduler sends with the role of the schedule.
-        statements.push(json!({
-            "Sid": "SendMessages",
-            "Effect": "Allow",
-            "Action": "sqs:SendMessage",
-            "Resource": [deployment.dead_letter_queue_arn, deployment.start_queue_arn],
-        }));
-    }
-    let trust = engines_trust(context);
-    role(
-        context,
-        ResourceKind::EventsRole,
-        &context.names.events_role,
-        "Runs a Cronplane job on its schedule",
-        trust,
-        statements,
-    )
+    ]
+}
+
+/// A rule is let in by the queues' own policies; Scheduler sends with the role of the schedule.
+fn send_messages(deployment: &Deployment) -> Value {
+    json!({
+        "Sid": "SendMessages",
+        "Effect": "Allow",
+        "Action": "sqs:SendMessage",
+        "Resource": [deployment.dead_letter_queue_arn, deployment.start_queue_arn],
+    })
 }
 
 /// Who may assume the events role: what starts the job, and what may still do so.
 fn engines_trust(context: &Context<'_>) -> Vec<Value> {
     let deployment = context.deployment;
-    let group =
-        deployment.arn("scheduler", &format!("schedule-group/{}", deployment.schedule_group));
     let rule = context.rule_arn(&context.names.schedule_rule);
-    // EventBridge Scheduler User Guide, "Confused deputy prevention": the schedule's group, not the schedule.
     [
-        (ResourceKind::ScheduleRule, "events.amazonaws.com", rule),
-        (ResourceKind::Schedule, "scheduler.amazonaws.com", group),
+        (ResourceKind::ScheduleRule, service_trust(deployment, "events.amazonaws.com", rule)),
+        (ResourceKind::Schedule, scheduler_trust(deployment)),
     ]
     .into_iter()
-    .filter(|(kind, ..)| context.may_stand(*kind))
-    .map(|(_, service, source)| {
-        json!({
-            "Effect": "Allow",
-            "Principal": {"Service": service},
-            "Action": "sts:AssumeRole",
-            "Condition": {"StringEquals": {
-                "aws:SourceAccount": deployment.account,
-                "aws:SourceArn": source,
-            }},
-        })
-    })
+    .filter(|(kind, _)| context.may_stand(*kind))
+    .map(|(_, statement)| statement)
     .collect()
+}
+
+/// EventBridge Scheduler User Guide, "Confused deputy prevention": the schedule's group, not the schedule.
+fn scheduler_trust(deployment: &Deployment) -> Value {
+    let group = format!("schedule-group/{}", deployment.schedule_group);
+    service_trust(deployment, "scheduler.amazonaws.com", deployment.arn("scheduler", &group))
+}
+
+fn service_trust(deployment: &Deployment, service: &str, source: String) -> Value {
+    json!({
+        "Effect": "Allow",
+        "Principal": {"Service": service},
+        "Action": "sts:AssumeRole",
+        "Condition": {"StringEquals": {
+            "aws:SourceAccount": deployment.account,
+            "aws:SourceArn": source,
+        }},
+    })
 }
 
 fn role(
@@ -246,6 +375,7 @@ fn role(
         trust: json!({"Version": "2012-10-17", "Statement": trust}),
         policy: json!({"Version": "2012-10-17", "Statement": statements}),
         named: None,
+        own: None,
         tags: context.tags.clone(),
     }
 }
@@ -274,16 +404,21 @@ impl Role {
 
     /// Whether the role is there and ours; `NotOurs` if it is somebody else's.
     async fn is_there(&self, clients: &Clients) -> Result<bool> {
+        Ok(self.found_tags(clients).await?.is_some())
+    }
+
+    /// The tags of the role that is there and ours; `NotOurs` if it is somebody else's.
+    async fn found_tags(&self, clients: &Clients) -> Result<Option<Vec<Tag>>> {
         match clients.iam.get_role().role_name(&self.name).send().await {
             Ok(answer) => {
                 let tags = answer.role.and_then(|role| role.tags).unwrap_or_default();
                 if self.tags.own(tags.iter().map(|tag| (Some(tag.key()), Some(tag.value())))) {
-                    Ok(true)
+                    Ok(Some(tags))
                 } else {
                     Err(Error::NotOurs(format!("IAM role `{}`", self.name)))
                 }
             }
-            Err(error) if says(&error, |error| error.is_no_such_entity_exception()) => Ok(false),
+            Err(error) if says(&error, |error| error.is_no_such_entity_exception()) => Ok(None),
             Err(error) => Err(Error::aws("iam:GetRole", error)),
         }
     }
@@ -294,6 +429,50 @@ const ROLE: usize = 0;
 const POLICY: usize = 1;
 
 impl Role {
+    /// Sees to a role that a team's jobs share: its tag says what was last applied in full, so that a job
+    /// which finds it as it is to be changes nothing.
+    async fn ensure_shared(&self, clients: &Clients) -> Result<()> {
+        let content = hex_sha256(format!("{} {}", self.trust, self.policy).as_bytes());
+        let tag = format!("{MANAGED_TAG_PREFIX}content");
+        match self.found_tags(clients).await? {
+            Some(tags) if tags.iter().any(|one| one.key() == tag && one.value() == content) => {
+                return Ok(());
+            }
+            Some(_) => self.update(clients).await?,
+            None => self.create(clients).await?,
+        }
+        self.put_policy(clients).await?;
+        if clients.notes("iam:TagRole", &self.arn) {
+            return Ok(());
+        }
+        let tag = Tag::builder().key(tag).value(content).build();
+        clients
+            .iam
+            .tag_role()
+            .role_name(&self.name)
+            .tags(tag.map_err(|error| Error::Internal(error.to_string()))?)
+            .send()
+            .await
+            .map(drop)
+            .map_err(|error| Error::aws("iam:TagRole", error))
+    }
+
+    async fn put_policy(&self, clients: &Clients) -> Result<()> {
+        if clients.notes("iam:PutRolePolicy", &self.arn) {
+            return Ok(());
+        }
+        clients
+            .iam
+            .put_role_policy()
+            .role_name(&self.name)
+            .policy_name(POLICY_NAME)
+            .policy_document(self.policy.to_string())
+            .send()
+            .await
+            .map(drop)
+            .map_err(|error| Error::aws("iam:PutRolePolicy", error))
+    }
+
     /// Creates the role, or brings the one that is there to what is wanted.
     async fn put_role(&self, clients: &Clients) -> Result<()> {
         if self.is_there(clients).await? {
@@ -397,24 +576,24 @@ impl Resource for Role {
             // write their logs with it.
             return Ok(named.clone());
         }
+        if self.own.is_some() {
+            // The job's own role, should it have had one, stays until the job goes, as beside a named one.
+            self.ensure_shared(clients).await?;
+            return Ok(self.arn.clone());
+        }
         if changed.part(ROLE) {
             self.put_role(clients).await?;
         }
-        if changed.part(POLICY) && !clients.notes("iam:PutRolePolicy", &self.arn) {
-            clients
-                .iam
-                .put_role_policy()
-                .role_name(&self.name)
-                .policy_name(POLICY_NAME)
-                .policy_document(self.policy.to_string())
-                .send()
-                .await
-                .map_err(|error| Error::aws("iam:PutRolePolicy", error))?;
+        if changed.part(POLICY) {
+            self.put_policy(clients).await?;
         }
         Ok(self.arn.clone())
     }
 
     async fn remove(&self, clients: &Clients) -> Result<()> {
+        if let Some(own) = &self.own {
+            return own.remove(clients).await;
+        }
         if !to_remove(self.is_there(clients).await)? {
             return Ok(());
         }

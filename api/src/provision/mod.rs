@@ -28,12 +28,16 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::domain::deployment::Deployment;
 use crate::domain::dry_run::DryRun;
+use crate::domain::ids::TeamName;
 use crate::domain::job::{
-    Capacity, Former, Grants, Job, ResourceKind, ResourceState, ResourceStatus, Subscription,
+    Capacity, Former, FormerGrants, Grants, Job, ResourceKind, ResourceState, ResourceStatus,
+    Subscription,
 };
-use crate::domain::schedule::Engine;
+use crate::domain::schedule::{Engine, EngineChoice};
 use crate::domain::violation::{Violation, ViolationCode};
 use crate::error::{AwsFault, Error, Result};
+
+pub use failure_rule::stack_pattern;
 
 /// Digits kept of the hash of a part: nobody gains from two that are the same.
 const HASH_DIGITS: usize = 32;
@@ -128,8 +132,9 @@ pub struct Plan {
     stages: Vec<Vec<Box<dyn Resource>>>,
     /// The job's own cluster, when the job has since named another one.
     former_cluster: Option<cluster::Cluster>,
-    /// What the other engine may start the job with, when an earlier definition or deployment had that.
-    former_schedule: Option<Box<dyn Resource>>,
+    /// What an earlier definition or deployment may have had and this one does not: what the other engine
+    /// starts the job with, and a failure rule of its own.
+    former: Vec<Box<dyn Resource>>,
     /// Stays when the job goes, unless it is asked for: the history points into it.
     keep_log_group: bool,
 }
@@ -152,7 +157,14 @@ pub fn plan(job: &Job, deployment: &Deployment, now: Timestamp) -> Plan {
     // Whoever died at it may have made what nobody noted.
     let unknown = job.unsettled > 1;
     let former_schedule = Some(other).filter(|other| unknown || context.may_stand(other.kind()));
-    let failure_rule = failure_rule::FailureRule::of(&context);
+    let failure_rule: Box<dyn Resource> = Box::new(failure_rule::FailureRule::of(&context));
+    let mut former: Vec<Box<dyn Resource>> = former_schedule.into_iter().collect();
+    let mut second: Vec<Box<dyn Resource>> = vec![Box::new(task_definition)];
+    if !context.shares_failure_rule() {
+        second.push(failure_rule);
+    } else if unknown || job.resources.contains_key(&ResourceKind::FailureRule) {
+        former.push(failure_rule);
+    }
     Plan {
         stages: vec![
             vec![
@@ -162,12 +174,12 @@ pub fn plan(job: &Job, deployment: &Deployment, now: Timestamp) -> Plan {
                 Box::new(events_role),
                 Box::new(topic),
             ],
-            vec![Box::new(task_definition), Box::new(failure_rule)],
+            second,
             // Last, so that nothing starts before everything else stands.
             vec![schedule],
         ],
         former_cluster: cluster::Cluster::former(&context),
-        former_schedule,
+        former,
         keep_log_group: !job.deletion.unwrap_or_default().delete_logs,
     }
 }
@@ -181,7 +193,10 @@ pub fn has_former_grants(job: &Job, deployment: &Deployment) -> bool {
         (iam::execution_role(&context).wanted(&made), iam::events_role(&context).wanted(&made))
     };
     let narrow = Job { former: Former::default(), ..job.clone() };
-    job.former.grants.is_some() && policies(job) != policies(&narrow)
+    // The policies of roles that a team shares say nothing of the job's own cluster.
+    let own_cluster = |former: &FormerGrants| former.grants.clusters.contains(&None);
+    job.former.grants.as_ref().is_some_and(own_cluster)
+        || job.former.grants.is_some() && policies(job) != policies(&narrow)
 }
 
 /// What the resources of one job have in common.
@@ -245,17 +260,38 @@ impl<'a> Context<'a> {
     }
 
     fn role_arn(&self, name: &str) -> String {
-        format!(
-            "arn:{}:iam::{}:role{}{name}",
-            self.deployment.partition,
-            self.deployment.account,
-            names::ROLE_PATH
-        )
+        role_arn(self.deployment, name)
     }
 
-    /// The role with which ECS starts the containers: the one that the job names, or its own.
+    /// Whether the job's roles are those that its team's jobs share.
+    fn shares_roles(&self) -> bool {
+        self.deployment.engine == EngineChoice::Scheduler
+            && self.job.definition.secret_references().next().is_none()
+    }
+
+    /// The role with which ECS starts the containers: the one that the job names, its team's or its own.
     fn execution_role_arn(&self) -> String {
-        self.execution_role_arn_of(self.job.definition.execution_role.as_deref())
+        match self.job.definition.execution_role.as_deref() {
+            None if self.shares_roles() => {
+                let [name, _] = names::team_roles(self.deployment, &self.job.team);
+                self.role_arn(&name)
+            }
+            named => self.execution_role_arn_of(named),
+        }
+    }
+
+    /// The role with which the engine runs the task: its team's or its own.
+    fn events_role_arn(&self) -> String {
+        if self.shares_roles() {
+            let [_, name] = names::team_roles(self.deployment, &self.job.team);
+            return self.role_arn(&name);
+        }
+        self.role_arn(&self.names.events_role)
+    }
+
+    /// Whether the stack's failure rule tells of the job's failures, by way of Cronplane, and not one of its own.
+    fn shares_failure_rule(&self) -> bool {
+        shares_failure_rule(self.deployment)
     }
 
     fn execution_role_arn_of(&self, named: Option<&str>) -> String {
@@ -265,6 +301,18 @@ impl<'a> Context<'a> {
     fn rule_arn(&self, name: &str) -> String {
         self.deployment.arn("events", &format!("rule/{name}"))
     }
+}
+
+/// The ARN of a role that Cronplane makes.
+fn role_arn(deployment: &Deployment, name: &str) -> String {
+    let Deployment { partition, account, .. } = deployment;
+    format!("arn:{partition}:iam::{account}:role{}{name}", names::ROLE_PATH)
+}
+
+/// Whether the jobs of a deployment share the stack's failure rule: where there may be more of them than an
+/// account has rules.
+pub fn shares_failure_rule(deployment: &Deployment) -> bool {
+    deployment.engine == EngineChoice::Scheduler
 }
 
 /// What came of making AWS match.
@@ -336,7 +384,7 @@ impl Provisioner {
             }
         }
         // Behind the new one: for a moment a start can be made twice, and none is lost.
-        if let Some(former) = &plan.former_schedule {
+        for former in &plan.former {
             let kind = former.kind();
             match retried(deadline, || former.remove(&self.clients)).await {
                 Ok(()) => {
@@ -473,7 +521,7 @@ impl Provisioner {
             .stages
             .iter()
             .flatten()
-            .chain(&plan.former_schedule)
+            .chain(&plan.former)
             .map(AsRef::as_ref)
             .filter(|one| kinds.contains(&one.kind()))
             .collect();
@@ -492,6 +540,19 @@ impl Provisioner {
             }
         }
         result
+    }
+
+    /// Takes away the roles that the jobs of a team shared, which has none any more.
+    pub async fn remove_team_roles(
+        &self,
+        team: &TeamName,
+        deployment: &Deployment,
+        deadline: Instant,
+    ) -> Result<()> {
+        for role in iam::team_roles(deployment, team) {
+            retried(deadline, || role.remove(&self.clients)).await?;
+        }
+        Ok(())
     }
 
     /// Whether the tasks of the job's task definition family are the job's.

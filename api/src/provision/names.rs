@@ -20,6 +20,13 @@ pub const TARGET_ID: &str = "main";
 /// First part of every log stream's name: streams are `run/<container>/<task id>`.
 pub const LOG_STREAM_PREFIX: &str = "run";
 
+/// The names of the roles that a team's jobs share, of the execution role and of the schedule role. They have a part less
+/// than those of a job's own roles.
+pub fn team_roles(deployment: &Deployment, team: &TeamName) -> [String; 2] {
+    let Deployment { stack, region, .. } = deployment;
+    ["execution", "schedules"].map(|last| shortened(&format!("{stack}_{team}_{region}_{last}")))
+}
+
 /// The names of one job's resources.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Names {
@@ -117,6 +124,16 @@ mod tests {
         ] {
             assert_eq!(names.is_schedule(started_by), expected, "{started_by}");
         }
+    }
+
+    #[test]
+    fn a_teams_roles_have_names_of_their_own() {
+        let team = TeamName::parse("platform").unwrap();
+        let names = team_roles(&deployment(), &team);
+        assert_eq!(names, ["cp_platform_eu-west-1_execution", "cp_platform_eu-west-1_schedules"]);
+        // Of a job that has the region's name too.
+        let job = Names::of(&deployment(), &key("platform", "eu-west-1"));
+        assert!(!names.contains(&job.execution_role) && !names.contains(&job.events_role));
     }
 
     #[test]

@@ -64,7 +64,7 @@ impl Schedule {
             now: context.now,
             timing,
             start: Start::of(context),
-            role_arn: context.role_arn(&context.names.events_role),
+            role_arn: context.events_role_arn(),
             dead_letter_queue_arn: deployment.dead_letter_queue_arn.clone(),
         }
     }

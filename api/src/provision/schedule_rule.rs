@@ -36,7 +36,7 @@ impl ScheduleRule {
                 tags: context.tags.clone(),
             },
             start: Start::of(context),
-            role_arn: context.role_arn(&context.names.events_role),
+            role_arn: context.events_role_arn(),
             dead_letter_queue_arn: context.deployment.dead_letter_queue_arn.clone(),
         }
     }

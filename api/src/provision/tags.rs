@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 
 use crate::domain::deployment::Deployment;
-use crate::domain::ids::JobKey;
+use crate::domain::ids::{JobKey, TeamName};
 use crate::domain::job::{MANAGED_BY_TAG, MANAGED_TAG_PREFIX};
 use crate::error::{Error, Result};
 
 const MANAGED_BY: &str = "cronplane";
 
-/// The tags of a job's resources: the team's own and ours.
+/// The tags of resources: the definition's own and ours.
 #[derive(Clone, Debug)]
 pub(super) struct Tags {
     all: BTreeMap<String, String>,
@@ -25,15 +25,21 @@ impl Tags {
         own: &BTreeMap<String, String>,
         former: &BTreeSet<String>,
     ) -> Tags {
-        let ours = BTreeMap::from([
-            (MANAGED_BY_TAG.to_owned(), MANAGED_BY.to_owned()),
-            (format!("{MANAGED_TAG_PREFIX}stack"), deployment.stack.clone()),
-            (format!("{MANAGED_TAG_PREFIX}team"), key.team.to_string()),
-            (format!("{MANAGED_TAG_PREFIX}job"), key.job.to_string()),
-        ]);
+        let mut ours = Tags::of_team(deployment, &key.team).ours;
+        ours.insert(format!("{MANAGED_TAG_PREFIX}job"), key.job.to_string());
         let mut all = own.clone();
         all.extend(ours.clone());
         Tags { all, ours, former: former.iter().cloned().collect() }
+    }
+
+    /// Those of what the jobs of a team share.
+    pub(super) fn of_team(deployment: &Deployment, team: &TeamName) -> Tags {
+        let ours = BTreeMap::from([
+            (MANAGED_BY_TAG.to_owned(), MANAGED_BY.to_owned()),
+            (format!("{MANAGED_TAG_PREFIX}stack"), deployment.stack.clone()),
+            (format!("{MANAGED_TAG_PREFIX}team"), team.to_string()),
+        ]);
+        Tags { all: ours.clone(), ours, former: Vec::new() }
     }
 
     /// Every tag, made into a service's own type.

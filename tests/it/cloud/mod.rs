@@ -66,6 +66,7 @@ pub(crate) fn deployment() -> Deployment {
         boundary_arn: format!("arn:aws:iam::{ACCOUNT}:policy/boundary"),
         dead_letter_queue_arn: arn("sqs", "schedule-dead-letters"),
         start_queue_arn: arn("sqs", "starts"),
+        alert_queue_arn: arn("sqs", "alerts"),
         engine: EngineChoice::ByNeed,
         schedule_group: GROUP.to_owned(),
         passable_roles: vec![format!("arn:aws:iam::{ACCOUNT}:role/app-*")],

@@ -11,6 +11,7 @@ use aws_sdk_sns::operation::list_subscriptions_by_topic::{
 use aws_sdk_sns::operation::list_tags_for_resource::{
     ListTagsForResourceInput, ListTagsForResourceOutput,
 };
+use aws_sdk_sns::operation::publish::{PublishInput, PublishOutput};
 use aws_sdk_sns::operation::set_topic_attributes::{
     SetTopicAttributesInput, SetTopicAttributesOutput,
 };
@@ -32,6 +33,8 @@ pub(crate) struct Sns {
     pub(crate) topics: BTreeMap<String, Topic>,
     /// The endpoints that were sent a message to confirm, one for each time.
     pub(crate) asked_to_confirm: Vec<String>,
+    /// What was published, oldest first: the topic's name, and the message.
+    pub(crate) published: Vec<(String, String)>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -59,6 +62,13 @@ impl Sns {
     }
 }
 
+fn publish(state: &mut State, input: &PublishInput) -> Result<PublishOutput, Refusal> {
+    state.sns.topic(input.topic_arn(), "NotFound")?;
+    let name = input.topic_arn().unwrap().rsplit(':').next().unwrap().to_owned();
+    state.sns.published.push((name, input.message().unwrap().to_owned()));
+    Ok(PublishOutput::builder().message_id("message-1").build())
+}
+
 pub(super) fn client(cloud: &Cloud) -> Client {
     client!(
         aws_sdk_sns,
@@ -68,6 +78,7 @@ pub(super) fn client(cloud: &Cloud) -> Client {
                 mock!(Client::list_tags_for_resource),
                 list_tags_for_resource,
             ),
+            cloud.write("sns:Publish", mock!(Client::publish), publish),
             cloud.write("sns:CreateTopic", mock!(Client::create_topic), create_topic),
             cloud.write("sns:DeleteTopic", mock!(Client::delete_topic), delete_topic),
             cloud.write(

@@ -6,6 +6,7 @@ mod deletion;
 mod lease;
 mod pause;
 mod scheduler;
+mod shared;
 mod strangers;
 mod trouble;
 mod update;

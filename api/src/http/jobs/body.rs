@@ -391,6 +391,7 @@ pub(in crate::http) enum ResourceKind {
     ScheduleRule,
     /// Of Amazon EventBridge Scheduler, with the engine `scheduler`.
     Schedule,
+    /// Of the job itself; with the stack's engine `scheduler` all jobs share one, which is not listed here.
     FailureRule,
 }
 
@@ -590,14 +591,15 @@ impl JobStatus {
     }
 }
 
-/// Of the two engines, what the job's own has; and of the other one what is not taken away yet.
+/// What the job has in this deployment, and what it had before and is not taken away yet.
 fn is_shown(view: &JobView, kind: job::ResourceKind) -> bool {
-    let engine = match kind {
-        job::ResourceKind::ScheduleRule => schedule::Engine::Rule,
-        job::ResourceKind::Schedule => schedule::Engine::Scheduler,
-        _ => return true,
+    let wanted = match kind {
+        job::ResourceKind::ScheduleRule => view.engine == schedule::Engine::Rule,
+        job::ResourceKind::Schedule => view.engine == schedule::Engine::Scheduler,
+        job::ResourceKind::FailureRule => !view.shares_failure_rule,
+        _ => true,
     };
-    view.engine == engine || view.job.resources.contains_key(&kind)
+    wanted || view.job.resources.contains_key(&kind)
 }
 
 impl Compliance {
