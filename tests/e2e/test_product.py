@@ -264,6 +264,37 @@ def test_a_paused_job_does_not_start_until_it_is_resumed(stack, posted):
     assert first_ended_run(stack, "resting")["status"] == "succeeded"
 
 
+def test_a_pause_ends_by_itself_when_its_time_has_come(stack):
+    path, rule = job_path("returning"), f"{STACK}_{TEAM}_returning"
+    definition = {"name": "returning", "image": "busybox:1", "schedule": EVERY_MINUTE, "enabled": False}
+    status, _, job = stack.call("POST", jobs(), definition)
+    assert (status, job["status"]["pause"]["note"]) == (201, None), job
+    until(lambda: phase(stack, "returning") == "ready", 60, "returning is ready")
+    past = {"resume_at": "2020-01-01T00:00:00Z"}
+    assert problem(stack.call("POST", path + "/pause", past), 422)["errors"][0]["pointer"] == "/resume_at"
+
+    resume_at = datetime.datetime.now(datetime.UTC).replace(microsecond=0) + datetime.timedelta(seconds=5)
+    said = {"note": "the database moves", "resume_at": resume_at.isoformat()}
+    for _ in range(2):
+        status, _, job = stack.call("POST", path + "/pause", said)
+        pause = job["status"]["pause"]
+        assert (status, job["enabled"], pause["note"]) == (200, False, said["note"]), job
+        assert instant(pause["resume_at"]) == resume_at and pause["by"]["kind"] == "stack_token"
+    assert rule not in enabled_rules(stack) and runs(stack, "returning") == []
+
+    # The sweeper comes every minute.
+    until(lambda: get(stack, path)["enabled"], 90, "returning is resumed")
+    until(lambda: rule in enabled_rules(stack), 30, "the schedule of returning is on")
+    job = get(stack, path)
+    assert job["status"]["pause"] is None and len(job["status"]["next_starts"]) == 5
+    resumed, paused, created = get(stack, path + "/audit")["items"]
+    assert (resumed["principal"]["kind"], resumed["principal"]["id"]) == ("cronplane", "cronplane")
+    assert instant(resumed["at"]) >= resume_at
+    assert [one["operation"] for one in (resumed, paused, created)] == ["resume_job", "pause_job", "create_job"]
+    assert first_ended_run(stack, "returning")["status"] == "succeeded"
+    assert stack.call("DELETE", path + "?stop_tasks=true")[0] in (202, 204)
+
+
 def test_a_change_reaches_aws_and_the_next_run(stack, posted, inbox):
     path, before = job_path("changing"), posted["changing"]
     events, ecs = stack.aws("events"), stack.aws("ecs")

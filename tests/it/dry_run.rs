@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::cloud::{Cloud, Cluster, arn};
 use crate::containers::everything;
-use crate::job::{BASE, create, definition, delete, key, moment, patch, put, stored, team};
+use crate::job::{BASE, at, create, definition, delete, key, moment, patch, put, stored, team};
 use crate::task;
 
 /// A cloud with a cluster that jobs can name, and without the job.
@@ -138,6 +138,28 @@ async fn a_pause_is_foreseen_call_for_call() {
         assert_eq!(operations(&foreseen), written(&cloud));
         assert_eq!(compared(&foreseen.outcome.job), compared(&real.job));
     }
+}
+
+/// With what is said of it, on a job that runs and on one that is paused already.
+#[tokio::test]
+async fn what_is_said_of_a_pause_is_foreseen() {
+    let cloud = Cloud::default();
+    let app = cloud.app().on_behalf_of(crate::audit::author("pause_job"));
+    create(&app, moment(0)).await.unwrap();
+    let first = json!({"note": "one", "resume_at": at(9000).to_string()});
+    for (seconds, said) in
+        [(10, first.clone()), (20, first), (30, json!({"note": "two"})), (40, json!({}))]
+    {
+        cloud.take_calls();
+        let foreseen = app.job_pause_dry(&key(), said.clone(), moment(seconds)).await.unwrap();
+        assert_nothing_written(&cloud);
+        let real = app.job_pause(&key(), said, moment(seconds)).await.unwrap();
+        assert_eq!(operations(&foreseen), written(&cloud));
+        assert_eq!(compared(&foreseen.outcome.job), compared(&real.job));
+        assert!(real.job.pause.is_some());
+    }
+    let wrong = app.job_pause_dry(&key(), json!({"note": ""}), moment(50)).await;
+    assert!(matches!(wrong, Err(Error::Invalid(_))), "{wrong:?}");
 }
 
 #[tokio::test]

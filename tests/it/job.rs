@@ -6,6 +6,7 @@ use cronplane::app::{App, Change, Changed, JobView, Moment, Precondition};
 use cronplane::domain::ids::{JobKey, JobName, TeamName};
 use cronplane::domain::job::{Deletion, Job, JobDefinition, Phase};
 use cronplane::error::Result;
+use cronplane::store::Store;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -50,6 +51,7 @@ pub(crate) fn job_of(name: &str) -> Job {
         phase: Phase::Provisioning,
         reason: None,
         resources: Default::default(),
+        pause: None,
         deletion: None,
         attempts: 0,
         created_at: at(0),
@@ -92,6 +94,13 @@ pub(crate) async fn put(app: &App, definition: Value, moment: Moment) -> Result<
 
 pub(crate) async fn patch(app: &App, patch: Value, moment: Moment) -> Result<Changed> {
     app.job_change(&key(), Change::Merge(patch), &Precondition::None, moment).await
+}
+
+/// Pauses the job in the table, as nobody, and nothing more.
+pub(crate) async fn pause_stored(store: &Store, seconds: i64) -> Job {
+    let known = store.job_get(&key()).await.unwrap().unwrap();
+    let next = known.paused(None, None, at(seconds)).unwrap();
+    store.job_redefine(&known, &next, at(seconds + 60), None).await.unwrap().unwrap()
 }
 
 /// The job as it is stored.

@@ -8,7 +8,8 @@ use axum::http::{Request, header};
 use cronplane::domain::access::{PrincipalKind, Role};
 use cronplane::domain::audit;
 use cronplane::domain::job::{
-    Architecture, Capacity, JobDefinition, JobOrder, Phase, Protocol, ResourceKind, ResourceState,
+    Architecture, Capacity, JobDefinition, JobOrder, PauseRequest, Phase, Protocol, ResourceKind,
+    ResourceState,
 };
 use cronplane::domain::overrides::Overrides;
 use cronplane::domain::run::{RunStatus, Trigger};
@@ -146,6 +147,7 @@ fn a_request_has_the_fields_that_are_read_and_an_answer_shows_them_all() {
     for (schema, read) in [
         ("JobRequest", job.clone()),
         ("RunRequest", set(Overrides::field_names())),
+        ("PauseRequest", set(PauseRequest::field_names())),
         ("TeamRequest", set(TeamDefinition::field_names(&deployment))),
         ("TeamDefaultsRequest", set(TeamDefaults::field_names(&deployment))),
         ("TeamDefaults", set(TeamDefaults::field_names(&deployment))),
@@ -170,6 +172,8 @@ fn a_request_has_the_fields_that_are_read_and_an_answer_shows_them_all() {
     for schema in [
         "JobBody",
         "JobStatus",
+        "Pause",
+        "PausedBy",
         "RunBody",
         "JobList",
         "RunList",
@@ -350,6 +354,14 @@ async fn answers_are_as_they_are_described() {
     let api = Api::with_job().await;
     let job = "/v1/teams/platform/jobs/nightly-report";
     check("JobBody", &api.get(job).await.json());
+    let pause = format!("{job}/pause");
+    let said = json!({"note": "the database moves", "resume_at": "2127-03-01T06:00:00Z"});
+    for (api, said) in [(&api, json!({})), (&api.on_behalf_of(author("pause_job")), said)] {
+        let answer = api.send_json("POST", &pause, &[], said).await;
+        assert_eq!(answer.status, 200, "{}", answer.text);
+        check("JobBody", &answer.json());
+    }
+    assert_eq!(api.post(&format!("{job}/resume"), json!({})).await.status, 200);
     let mut everything = crate::containers::everything();
     everything["name"] = json!("everything");
     let answer = api.post("/v1/teams/platform/jobs", everything).await;

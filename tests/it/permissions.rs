@@ -20,8 +20,8 @@ use crate::audit::author;
 use crate::cloud::{Cloud, Effect, arn, deployment};
 use crate::fallback::stop_waiting;
 use crate::job::{
-    BASE, at, create, definition, delete, key, moment, patch, put, short_moment, sweep_for_an_hour,
-    team,
+    BASE, at, create, definition, delete, key, moment, patch, put, short_moment, stored,
+    sweep_for_an_hour, team,
 };
 use crate::task::{self, snapshot, state};
 
@@ -225,8 +225,12 @@ async fn the_sweeper_may_call_what_it_calls() {
     // A run that is given up, and told.
     cloud.fail("ecs:RunTask", 1000, "ClientException", "Capacity is unavailable at this time.");
     app.run_start(&key(), json!({}), moment(3700)).await.unwrap();
+    // A pause whose time comes, which the audit log tells.
+    let resume_at = at(3800).to_string();
+    app.job_pause(&key(), json!({"resume_at": resume_at}), moment(3700)).await.unwrap();
     cloud.take_calls();
     sweep_for_an_hour(&app, 3700).await;
+    assert!(stored(&app).await.unwrap().definition.enabled);
     assert!(assert_allowed(&cloud, &granted).contains("events:PutEvents"));
     let deletion = Deletion { stop_tasks: true, delete_logs: true };
     app.job_delete(&key(), deletion, moment(8000)).await.unwrap();

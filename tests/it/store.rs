@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use aws_sdk_dynamodb::types::AttributeValue;
 use cronplane::domain::ids::{JobKey, JobName, RunId};
 use cronplane::domain::job::{
-    Deletion, Job, JobDefinition, JobFilter, JobOrder, Phase, ResourceKind, ResourceState,
-    ResourceStatus,
+    Deletion, Job, JobDefinition, JobFilter, JobOrder, PauseRequest, Phase, ResourceKind,
+    ResourceState, ResourceStatus,
 };
 use cronplane::domain::run::{Run, RunStatus, Trigger};
 use cronplane::error::Error;
@@ -16,7 +16,7 @@ use cronplane::store::{
 use serde_json::json;
 
 use crate::cloud::{Cloud, Effect, Request, deployment};
-use crate::job::{JOB, TEAM, at, definition, job_of, key, team};
+use crate::job::{JOB, TEAM, at, definition, job_of, key, pause_stored, team};
 use crate::task::{snapshot, state};
 
 fn job() -> Job {
@@ -114,13 +114,7 @@ async fn every_write_has_its_condition() {
     store.job_settle(&key(), "mine", &settlement(7)).await.unwrap();
     assert_condition(&cloud, "UpdateItem", "lease_token = :token");
 
-    store.job_set_enabled(&key(), false, at(1), at(61), None).await.unwrap();
-    assert_condition(
-        &cloud,
-        "UpdateItem",
-        "attribute_exists(pk) AND attribute_not_exists(deletion) \
-         AND #definition.#enabled <> :enabled",
-    );
+    pause_stored(&store, 1).await;
     let known = store.job_get(&key()).await.unwrap().unwrap();
     let next = known.redefined(job().definition, at(2));
     store.job_redefine(&known, &next, at(62), None).await.unwrap();
@@ -255,11 +249,59 @@ async fn a_definition_is_written_once_over_the_one_that_was_read() {
     assert_eq!(store.job_redefine(&deleting, &next, at(100), None).await.unwrap(), None);
 }
 
+/// Whoever read the job before it was paused for longer, resumed or deleted comes too late to resume it.
+#[tokio::test]
+async fn a_pause_is_written_and_taken_away_with_the_definition_it_belongs_to() {
+    let (cloud, store) = with_job().await;
+    let asked = |seconds| {
+        let resume_at = Some(at(seconds));
+        PauseRequest { note: Some("why".to_owned()), resume_at }
+    };
+    let known = store.job_get(&key()).await.unwrap().unwrap();
+    assert_eq!(known.pause, None);
+    let next = known.paused(Some(&asked(1000)), None, at(10)).unwrap();
+    let paused = store.job_redefine(&known, &next, at(70), None).await.unwrap().unwrap();
+    let pause = paused.pause.clone().unwrap();
+    assert_eq!((pause.resume_at, pause.at), (Some(at(1000)), Some(at(10))));
+    assert_eq!(pause.note.as_deref(), Some("why"));
+    assert_eq!((paused.generation, paused.definition.enabled), (2, false));
+    assert_eq!(paused.scheduled_since, at(0));
+    assert_eq!(Some(paused.clone()), store.job_get(&key()).await.unwrap());
+    // The same definition, and another time: that alone is another state.
+    let longer = paused.paused(Some(&asked(2000)), None, at(20)).unwrap();
+    cloud.lose(0, Effect::Done);
+    assert!(store.job_redefine(&paused, &longer, at(80), None).await.is_err());
+    // The SDK sends a request again whose answer was lost; somebody else's of that moment is not it.
+    let other = paused.paused(Some(&asked(3000)), None, at(20)).unwrap();
+    assert_eq!(store.job_redefine(&paused, &other, at(80), None).await.unwrap(), None);
+    let longer = store.job_redefine(&paused, &longer, at(80), None).await.unwrap().unwrap();
+    assert_eq!(longer.resume_at(), Some(at(2000)));
+    let late = paused.resumed(at(1000)).unwrap();
+    assert_eq!(store.job_redefine(&paused, &late, at(1060), None).await.unwrap(), None);
+    let late = paused.not_resumed("no", at(1000));
+    assert_eq!(store.job_redefine(&paused, &late, at(1060), None).await.unwrap(), None);
+    let resumed = longer.resumed(at(1000)).unwrap();
+    let resumed = store.job_redefine(&longer, &resumed, at(1060), None).await.unwrap().unwrap();
+    assert_eq!((&resumed.pause, resumed.definition.enabled), (&None, true));
+    assert_eq!((resumed.generation, resumed.scheduled_since), (4, at(1000)));
+    let item = |name: &str| {
+        let state = cloud.state();
+        let item = state.table.item(&format!("TEAM#{TEAM}"), &format!("JOB#{JOB}")).unwrap();
+        item.contains_key(name)
+    };
+    assert!(!item("pause"), "it is taken out of the item");
+    let paused = pause_stored(&store, 2000).await;
+    assert!(item("pause"));
+    store.job_mark_deleted(&key(), Deletion::default(), at(2010), at(2070), None).await.unwrap();
+    let late = paused.resumed(at(2020)).unwrap();
+    assert_eq!(store.job_redefine(&paused, &late, at(2080), None).await.unwrap(), None);
+}
+
 #[tokio::test]
 async fn what_is_settled_is_that_generation_only() {
     let (_, store) = with_job().await;
     store.job_lease(&key(), "mine", at(0), at(90)).await.unwrap();
-    store.job_set_enabled(&key(), false, at(1), at(61), None).await.unwrap();
+    pause_stored(&store, 1).await;
     assert_eq!(store.job_settle(&key(), "mine", &settlement(1)).await.unwrap(), Settled::Changed);
     let job = store.job_get(&key()).await.unwrap().unwrap();
     // What is known of the resources is kept, and nothing is called reached.
@@ -317,8 +359,6 @@ async fn a_deletion_only_ever_adds() {
     assert_eq!(mark(true, false).await, (true, false, 3));
     assert_eq!(mark(false, true).await, (true, true, 4));
     assert_eq!(mark(false, false).await, (true, true, 4));
-    let refused = store.job_set_enabled(&key(), false, at(9), at(69), None).await;
-    assert!(matches!(refused, Err(Error::Conflict(_))), "{refused:?}");
 }
 
 #[tokio::test]

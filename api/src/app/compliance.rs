@@ -36,6 +36,12 @@ pub struct NotComplying {
     pub more: bool,
 }
 
+/// That a schedule starts nothing any more.
+pub(super) fn never_starts() -> Violation {
+    let detail = "never starts: no date from now on is meant by it";
+    Violation::new("/schedule", ViolationCode::Range, detail)
+}
+
 impl Rules {
     /// What of `definition` the team's guardrails forbid; nothing if it complies.
     pub(super) fn forbidden(&self, definition: &JobDefinition) -> Vec<Violation> {
@@ -60,15 +66,8 @@ impl Rules {
         }
         // A schedule that never starts anything is a mistake that nothing else would tell.
         let timing = &definition.timing;
-        let anchor = timing.bounds.start_date.unwrap_or(now);
-        if known.is_none_or(|known| known.timing != *timing)
-            && timing.starts(now, anchor).next().is_none()
-        {
-            violations.push(Violation::new(
-                "/schedule",
-                ViolationCode::Range,
-                "never starts: no date from now on is meant by it",
-            ));
+        if known.is_none_or(|known| known.timing != *timing) && !timing.starts_again(now) {
+            violations.push(never_starts());
         }
         violations.extend(self.forbidden(definition));
         violations

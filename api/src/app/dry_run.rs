@@ -8,11 +8,12 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::compliance::Rules;
-use super::jobs::{Change, JobView, Precondition, check, check_resumable, not_found, read_named};
+use super::jobs::{Change, JobView, Precondition, check, not_found, read_named};
+use super::pause::Switch;
 use super::{App, Moment, RunView};
 use crate::domain::dry_run::{AwsCall, DryRun};
 use crate::domain::ids::{JobKey, RunId, TeamName};
-use crate::domain::job::{Deletion, Job, Phase, Subscription, read_stop_reason};
+use crate::domain::job::{Deletion, Job, PauseRequest, Phase, Subscription, read_stop_reason};
 use crate::domain::run::Run;
 use crate::domain::team::{Team, too_many_jobs};
 use crate::error::{Error, Result};
@@ -86,6 +87,17 @@ impl App {
         Ok(Foreseen { outcome: (foreseen.outcome, created), calls: foreseen.calls })
     }
 
+    /// As [`App::job_pause`].
+    pub async fn job_pause_dry(
+        &self,
+        key: &JobKey,
+        body: Value,
+        moment: Moment,
+    ) -> Result<Foreseen<JobView>> {
+        let request = PauseRequest::read(body, moment.now).map_err(Error::Invalid)?;
+        self.job_switch_dry(key, &Switch::Off(request), moment).await
+    }
+
     /// As [`App::job_set_enabled`].
     pub async fn job_set_enabled_dry(
         &self,
@@ -93,23 +105,20 @@ impl App {
         enabled: bool,
         moment: Moment,
     ) -> Result<Foreseen<JobView>> {
+        let switch = if enabled { Switch::On } else { Switch::Off(None) };
+        self.job_switch_dry(key, &switch, moment).await
+    }
+
+    async fn job_switch_dry(
+        &self,
+        key: &JobKey,
+        switch: &Switch,
+        moment: Moment,
+    ) -> Result<Foreseen<JobView>> {
         let rules = self.rules(&key.team).await?;
         let job = self.existing(key).await?;
-        if job.deletion.is_some() {
-            return Err(Error::Conflict(format!("job `{}` is being deleted", key.job)));
-        }
-        if enabled {
-            check_resumable(&rules, &job)?;
-        }
-        let mut definition = job.definition.clone();
-        definition.enabled = enabled;
-        let next = if definition == job.definition {
-            job
-        } else {
-            // As the table has it: the phase of a rate begins anew with a pause as well.
-            Job { scheduled_since: moment.now, ..job.redefined(definition, moment.now) }
-        };
-        Ok(self.foresee(&rules, next, moment).await)
+        let next = self.job_switched(&rules, &job, switch, moment)?;
+        Ok(self.foresee(&rules, next.unwrap_or(job), moment).await)
     }
 
     /// As [`App::job_delete`]: `None` if the job would be gone.

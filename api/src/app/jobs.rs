@@ -1,19 +1,22 @@
-//! Jobs: create, look at, pause, resume, delete, test the notifications.
+//! Jobs: create, look at, change, delete, test the notifications.
 
 use std::time::Duration;
 
 use jiff::SignedDuration;
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::time::timeout_at;
 use uuid::Uuid;
 
 use super::compliance::Rules;
+use super::pause::told;
 use super::reconcile::later;
 use super::{App, Moment};
 use crate::domain::audit::{Target, changes};
 use crate::domain::ids::{JobKey, JobName, TeamName};
-use crate::domain::job::{Deletion, Former, Job, JobDefinition, JobFilter, Phase, Subscription};
+use crate::domain::job::{
+    Deletion, Former, Job, JobDefinition, JobFilter, Pause, Phase, Subscription,
+};
 use crate::domain::schedule::{Engine, JobPreviewRequest, Preview};
 use crate::domain::team::Team;
 use crate::domain::violation::{Violation, ViolationCode};
@@ -26,7 +29,7 @@ use crate::store::{Inserted, Insertion, KeyRecord, Keyed, decode_cursor, encode_
 pub(super) const GRACE: SignedDuration = SignedDuration::from_secs(60);
 const NEXT_STARTS: usize = 5;
 /// Times that a change is tried against others of the same job.
-const WRITES_MAX: usize = 5;
+pub(super) const WRITES_MAX: usize = 5;
 /// So much of earlier definitions is remembered for a job that AWS does not follow: DynamoDB takes 400 KB
 /// an item.
 const FORMER_BYTES_MAX: usize = 128 * 1024;
@@ -134,6 +137,7 @@ impl App {
         Ok(Job {
             id: Uuid::new_v4().to_string(),
             team: team.name.clone(),
+            pause: Pause::begun_with(&definition, self.pauser(), moment.now),
             definition,
             generation: 1,
             observed_generation: 0,
@@ -249,7 +253,7 @@ impl App {
             None => self.finished(job, moment).await,
             Some(next) => {
                 let due_at = later(moment.now, GRACE);
-                let changed = changes(&job.definition.to_request(), &next.definition.to_request());
+                let changed = changes(&told(&job), &told(&next));
                 let entry = self.entry(&key.team, Target::job(&key), changed, moment);
                 match self.store.job_redefine(&job, &next, due_at, entry.as_ref()).await? {
                     Some(stored) => self.reconcile_stored(stored, moment).await,
@@ -295,6 +299,11 @@ impl App {
             self.provisioner.check_cluster(cluster, definition.capacity).await?;
         }
         let mut next = job.redefined(definition, moment.now);
+        if let Some(pause) = &mut next.pause
+            && job.definition.enabled
+        {
+            pause.by = self.pauser();
+        }
         let bytes = |former: &Former| serde_json::to_string(former).unwrap_or_default().len();
         // A start from long before matters less than that the job can be put right.
         if bytes(&next.former) > FORMER_BYTES_MAX {
@@ -353,34 +362,6 @@ impl App {
             items: page.items.into_iter().map(|job| self.view(job, Some(&rules), moment)).collect(),
             next: page.last.map(|last| encode_cursor(&list, &last)),
         })
-    }
-
-    /// Switches the schedule on (`true`) or off. Errors: `NotFound`, `Conflict` while the job is
-    /// being deleted; `Invalid` if one that is off does not comply and is to be switched on.
-    pub async fn job_set_enabled(
-        &self,
-        key: &JobKey,
-        enabled: bool,
-        moment: Moment,
-    ) -> Result<JobView> {
-        let rules = self.rules(&key.team).await?;
-        if enabled {
-            check_resumable(&rules, &self.existing(key).await?)?;
-        }
-        let due_at = later(moment.now, GRACE);
-        let changed = changes(&json!({"enabled": !enabled}), &json!({"enabled": enabled}));
-        let entry = self.entry(&key.team, Target::job(key), changed, moment);
-        let changed =
-            self.store.job_set_enabled(key, enabled, moment.now, due_at, entry.as_ref()).await?;
-        let job = match changed {
-            Some(changed) => self.reconcile_stored(changed, moment).await,
-            None => {
-                let job = self.existing(key).await?;
-                self.finished(job, moment).await
-            }
-        };
-        let job = job.ok_or_else(|| not_found(key))?;
-        Ok(self.view_with_subscriptions(job, Some(&rules), moment).await)
     }
 
     /// Deletes the job, as far as there is time: `None` when it is gone, the job while it is
@@ -506,18 +487,6 @@ pub(super) fn read_named(
         rules.against(definition, Some(key), known, moment.now)
     });
     read.map_err(Error::Invalid)
-}
-
-/// A job that is off may be switched on if it complies. One that is on stays so, and one that is being
-/// deleted is refused for that.
-///
-/// Errors: `Invalid`, with pointers into the job's definition.
-pub(super) fn check_resumable(rules: &Rules, job: &Job) -> Result<()> {
-    if job.definition.enabled || job.deletion.is_some() {
-        return Ok(());
-    }
-    let forbidden = rules.forbidden(&job.definition);
-    if forbidden.is_empty() { Ok(()) } else { Err(Error::Invalid(forbidden)) }
 }
 
 /// Names the list of a filter in its cursors. What is wanted of tags can be long, and a cursor comes

@@ -9,6 +9,7 @@ mod ingest;
 mod jobs;
 mod keys;
 mod launch;
+mod pause;
 mod rates;
 mod reconcile;
 mod runs;

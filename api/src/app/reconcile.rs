@@ -124,7 +124,11 @@ impl App {
                 let attempts = report.leftover.as_ref().map_or(0, |_| job.attempts + 1);
                 let again =
                     report.leftover.as_ref().map(|_| pause(attempts, LONGEST_PAUSE_PASSING));
-                let due_at = grants.as_ref().and_then(|grants| grants.until);
+                let reasons = [
+                    grants.as_ref().and_then(|grants| grants.until),
+                    again.map(|again| later(moment.now, again)),
+                    job.resume_at(),
+                ];
                 Settlement {
                     generation: job.generation,
                     phase: Phase::Ready,
@@ -133,7 +137,7 @@ impl App {
                     resources: report.resources,
                     attempts,
                     reached: true,
-                    due_at: due_at.or(again.map(|again| later(moment.now, again))),
+                    due_at: reasons.into_iter().flatten().min(),
                     former: Former { grants, ..Former::default() },
                 }
             }
@@ -167,7 +171,10 @@ impl App {
                     attempts,
                     reached: false,
                     former: job.former.clone(),
-                    due_at: Some(later(moment.now, pause(attempts, longest))),
+                    due_at: [Some(later(moment.now, pause(attempts, longest))), job.resume_at()]
+                        .into_iter()
+                        .flatten()
+                        .min(),
                 }
             }
         }

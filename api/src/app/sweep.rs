@@ -1,5 +1,6 @@
-//! What happens every minute: unfinished reconciles are finished, runs that were asked for and have no
-//! task yet get one, and runs whose last event never came are brought to their end.
+//! What happens every minute: unfinished reconciles are finished, jobs are resumed whose time has come, runs
+//! that were asked for and have no task yet get one, and runs whose last event never came are brought to
+//! their end.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -83,18 +84,25 @@ impl App {
                 if Instant::now() + RECONCILE_TIME > moment.deadline {
                     return None;
                 }
-                match self.reconcile(&key, moment).await {
-                    Ok(_) => Some(true),
-                    Err(error) => {
-                        log_failure(&key, &error);
-                        Some(false)
-                    }
-                }
+                Some(self.sweep_job(&key, moment).await)
             })
             .buffer_unordered(JOBS_AT_ONCE)
             .collect()
             .await;
         outcomes.into_iter().flatten().collect()
+    }
+
+    /// Resumes a job if its time has come, and reconciles it in any case: what it is due for is not told.
+    async fn sweep_job(&self, key: &JobKey, moment: Moment) -> bool {
+        let resumed = self.resume_if_due(key, moment).await;
+        if let Err(error) = &resumed {
+            tracing::error!(job = %key, %error, "whether it is to be resumed can't be settled");
+        }
+        let reconciled = self.reconcile(key, moment).await;
+        if let Err(error) = &reconciled {
+            log_failure(key, error);
+        }
+        resumed.is_ok() && reconciled.is_ok()
     }
 
     /// Starts the tasks of runs, or asks ECS about them, cluster by cluster; answers how many could not

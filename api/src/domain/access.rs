@@ -89,17 +89,24 @@ pub enum PrincipalKind {
     TeamToken,
     /// By a token of the OIDC provider.
     Oidc,
+    /// Not at all: Cronplane itself, where it does what somebody asked for earlier. Nobody signs in as it.
+    Cronplane,
 }
 
 impl PrincipalKind {
-    pub const ALL: [PrincipalKind; 3] =
-        [PrincipalKind::StackToken, PrincipalKind::TeamToken, PrincipalKind::Oidc];
+    pub const ALL: [PrincipalKind; 4] = [
+        PrincipalKind::StackToken,
+        PrincipalKind::TeamToken,
+        PrincipalKind::Oidc,
+        PrincipalKind::Cronplane,
+    ];
 
     pub fn as_str(self) -> &'static str {
         match self {
             PrincipalKind::StackToken => "stack_token",
             PrincipalKind::TeamToken => "team_token",
             PrincipalKind::Oidc => "oidc",
+            PrincipalKind::Cronplane => "cronplane",
         }
     }
 }
@@ -110,7 +117,7 @@ pub struct Author {
     pub kind: PrincipalKind,
     pub id: String,
     pub name: String,
-    /// The role in the team at that time; `None` for a stranger to it.
+    /// The role in the team at that time; `None` for a stranger to it, and for Cronplane itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub role: Option<Role>,
     /// As API Gateway saw it; `None` where none stands before the API.
@@ -118,9 +125,26 @@ pub struct Author {
     pub source_ip: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user_agent: Option<String>,
+    /// Of Cronplane's own, what names its work in the logs.
     pub request_id: String,
     /// The operation's id in the OpenAPI document, such as `create_job`.
     pub operation: String,
+}
+
+impl Author {
+    /// Cronplane itself, which does `operation` by itself because somebody asked for it earlier.
+    pub fn cronplane(operation: &str, request_id: String) -> Author {
+        Author {
+            kind: PrincipalKind::Cronplane,
+            id: "cronplane".to_owned(),
+            name: "Cronplane".to_owned(),
+            role: None,
+            source_ip: None,
+            user_agent: None,
+            request_id,
+            operation: operation.to_owned(),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ mod definition;
 mod filter;
 mod grants;
 mod network;
+mod pause;
 mod read;
 mod run_request;
 mod secret_environment;
@@ -35,6 +36,7 @@ pub use definition::{
 pub use filter::{JobFilter, JobOrder, TAG_FILTERS_MAX, read_wanted_tag};
 pub use grants::{FormerGrants, Grants};
 pub(in crate::domain) use network::{given_network, read_network};
+pub use pause::{Pause, PauseRequest, PausedBy};
 pub use run_request::read_stop_reason;
 pub(in crate::domain) use secret_environment::secret_in_environment;
 pub(in crate::domain) use secrets::secret_resource;
@@ -64,6 +66,10 @@ pub struct Job {
     /// What is known of each AWS resource of the job.
     #[serde(default)]
     pub resources: BTreeMap<ResourceKind, ResourceStatus>,
+    /// Who switched the schedule off, and why; `None` while it is on, and of a job that was paused before
+    /// this was kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pause: Option<Pause>,
     /// Set once the job is to be deleted; never taken back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deletion: Option<Deletion>,
@@ -113,7 +119,7 @@ impl Job {
         format!("{}.{}", self.id, self.generation)
     }
 
-    /// The job with another definition, from `now` on.
+    /// The job with another definition, from `now` on. One that is paused already stays as it was paused.
     pub fn redefined(&self, definition: JobDefinition, now: Timestamp) -> Job {
         let old = &self.definition;
         let mut former = self.former.clone();
@@ -131,6 +137,11 @@ impl Job {
         if old.cluster != definition.cluster {
             past_clusters.insert(old.cluster.clone());
         }
+        let pause = if old.enabled {
+            Pause::begun_with(&definition, None, now)
+        } else {
+            self.pause.clone().filter(|_| !definition.enabled)
+        };
         let (was, is) = (&old.timing, &definition.timing);
         let changes_engine = was.needs_scheduler().is_some() != is.needs_scheduler().is_some();
         former.engine |= changes_engine;
@@ -148,6 +159,7 @@ impl Job {
             scheduled_since: if starts_anew { now } else { self.scheduled_since },
             former,
             past_clusters,
+            pause,
             ..self.clone()
         }
     }

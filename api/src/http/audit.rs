@@ -38,7 +38,7 @@ pub(super) struct AuditEntry {
     pub(super) source_ip: Option<String>,
     #[schema(required)]
     pub(super) user_agent: Option<String>,
-    /// That of the answer; it is in the logs too.
+    /// That of the answer; it is in the logs too. What Cronplane did by itself has one in the logs only.
     pub(super) request_id: String,
     pub(super) target: AuditTarget,
     /// Why it was denied; null where it was not.
@@ -68,7 +68,7 @@ pub(super) struct AuditPrincipal {
     pub(super) id: String,
     /// A token's description, a person's e-mail address or name.
     pub(super) name: String,
-    /// The role in the team at that time; null for a stranger to it.
+    /// The role in the team at that time; null for a stranger to it, and for Cronplane itself.
     #[schema(required)]
     pub(super) role: Option<AuditRole>,
 }
@@ -83,6 +83,8 @@ pub(super) enum AuditPrincipalKind {
     TeamToken,
     /// By a token of the OIDC provider.
     Oidc,
+    /// Not at all: Cronplane itself, where it does what somebody asked for earlier. Nobody signs in as it.
+    Cronplane,
 }
 
 /// What a principal might do in the team.
@@ -293,6 +295,7 @@ impl AuditPrincipalKind {
             access::PrincipalKind::StackToken => AuditPrincipalKind::StackToken,
             access::PrincipalKind::TeamToken => AuditPrincipalKind::TeamToken,
             access::PrincipalKind::Oidc => AuditPrincipalKind::Oidc,
+            access::PrincipalKind::Cronplane => AuditPrincipalKind::Cronplane,
         }
     }
 }

@@ -11,13 +11,14 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 
 pub(super) use body::{Compliance, JobBody, Network, NetworkRequest, Notifications, Subscription};
-use body::{JobList, JobOrder, JobRequest, NotificationTest, Outcome, Phase};
+use body::{JobList, JobOrder, JobRequest, NotificationTest, Outcome, PauseRequest, Phase};
 
 use super::Api;
 use super::auth::Acting;
 use super::dry_run::{self, DryRunParams, JobAnswer, JobDryRun, NotificationTestDryRun};
 use super::extract::{
-    Condition, ConditionParams, JobParams, JobPath, JsonBody, NoBody, Params, TeamParams, TeamPath,
+    Condition, ConditionParams, JobParams, JobPath, JsonBody, NoBody, OptionalBody, Params,
+    TeamParams, TeamPath,
 };
 use super::idempotency::{Idempotency, IdempotencyParams, response};
 use super::problem::{BodyProblems, ChangeProblems, CommonProblems, Problem};
@@ -319,29 +320,46 @@ pub(super) async fn delete(
 
 /// Pause a job
 ///
-/// Switches its schedule off. Runs that go on are not touched.
+/// Switches its schedule off, with a note that tells why and a time at which it is switched on again by itself,
+/// if the body has them. Runs that go on are not touched. A job that is paused already stays so, and gets the
+/// note and the time of the body in place of those that it has, without a body it keeps them. When the time has
+/// come, a job that does not comply with the team's guardrails, or has no start left, stays off, and
+/// `status.pause.resume_refused` says why. Starts that were missed are not made up for.
 #[utoipa::path(
     post,
     path = "/teams/{team}/jobs/{job}/pause",
     operation_id = "pause_job",
     tag = "jobs",
     params(JobParams, DryRunParams),
+    request_body = Option<PauseRequest>,
     responses(
         (status = 200, description = "The job, paused", body = JobAnswer,
          headers(("ETag" = String, description = "Names this state of the definition"))),
         (status = 409, description = "The job is being deleted, or others keep changing it", body = Problem,
          content_type = "application/problem+json",
          headers(("Retry-After" = Option<u32>, description = "Seconds, where the same again may succeed"))),
+        (status = 413, description = "The body has more than 256 KiB", body = Problem,
+         content_type = "application/problem+json"),
+        (status = 415, description = "The body is not declared as JSON", body = Problem,
+         content_type = "application/problem+json"),
+        (status = 422, description = "The note or the time is not valid", body = Problem,
+         content_type = "application/problem+json"),
         CommonProblems,
     ),
 )]
 pub(super) async fn pause(
     Acting(api): Acting,
     JobPath(key): JobPath,
-    params: Params,
-    _: NoBody,
+    mut params: Params,
+    OptionalBody(body): OptionalBody,
 ) -> Result<Response, Problem> {
-    set_enabled(&api, &key, false, params).await
+    let dry_run = params.flag("dry_run");
+    params.finish()?;
+    if dry_run {
+        let foreseen = api.app.job_pause_dry(&key, body, api.moment()).await?;
+        return Ok(dry_run::job(&api, 200, Some(foreseen.outcome), foreseen.calls));
+    }
+    Ok(with_tag(StatusCode::OK, api.app.job_pause(&key, body, api.moment()).await?))
 }
 
 /// Resume a job
@@ -360,8 +378,8 @@ pub(super) async fn pause(
         (status = 409, description = "The job is being deleted, or others keep changing it", body = Problem,
          content_type = "application/problem+json",
          headers(("Retry-After" = Option<u32>, description = "Seconds, where the same again may succeed"))),
-        (status = 422, description = "The job does not comply with the team's guardrails; the pointers of \
-                                      `errors` are those of its fields",
+        (status = 422, description = "The job does not comply with the team's guardrails, or has nothing left \
+                                      to start; the pointers of `errors` are those of its fields",
          body = Problem, content_type = "application/problem+json"),
         CommonProblems,
     ),
@@ -369,10 +387,16 @@ pub(super) async fn pause(
 pub(super) async fn resume(
     Acting(api): Acting,
     JobPath(key): JobPath,
-    params: Params,
+    mut params: Params,
     _: NoBody,
 ) -> Result<Response, Problem> {
-    set_enabled(&api, &key, true, params).await
+    let dry_run = params.flag("dry_run");
+    params.finish()?;
+    if dry_run {
+        let foreseen = api.app.job_set_enabled_dry(&key, true, api.moment()).await?;
+        return Ok(dry_run::job(&api, 200, Some(foreseen.outcome), foreseen.calls));
+    }
+    Ok(with_tag(StatusCode::OK, api.app.job_set_enabled(&key, true, api.moment()).await?))
 }
 
 /// Test a job's notifications
@@ -418,21 +442,6 @@ async fn change_dry(
     let foreseen = api.app.job_change_dry(key, change, precondition, api.moment()).await?;
     let (view, created) = foreseen.outcome;
     Ok(dry_run::job(api, if created { 201 } else { 200 }, Some(view), foreseen.calls))
-}
-
-async fn set_enabled(
-    api: &Api,
-    key: &JobKey,
-    enabled: bool,
-    mut params: Params,
-) -> Result<Response, Problem> {
-    let dry_run = params.flag("dry_run");
-    params.finish()?;
-    if dry_run {
-        let foreseen = api.app.job_set_enabled_dry(key, enabled, api.moment()).await?;
-        return Ok(dry_run::job(api, 200, Some(foreseen.outcome), foreseen.calls));
-    }
-    Ok(with_tag(StatusCode::OK, api.app.job_set_enabled(key, enabled, api.moment()).await?))
 }
 
 fn created(view: JobView) -> Response {

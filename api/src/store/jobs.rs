@@ -327,15 +327,17 @@ impl Store {
         entry: Option<&Entry>,
     ) -> Result<Option<Job>> {
         let key = known.key();
+        let (set, remove) =
+            if next.pause.is_some() { (", pause = :pause", "") } else { ("", ", pause") };
         let update = self
             .job_update(&key)
-            .update_expression(
+            .update_expression(format!(
                 "SET #definition = :definition, generation = :next, phase = :phase, \
                  attempts = :attempts, updated_at = :updated_at, \
                  scheduled_since = :scheduled_since, former = :former, \
-                 past_clusters = :past_clusters, due_shard = :shard, due_at = :due_at \
-                 REMOVE reason",
-            )
+                 past_clusters = :past_clusters, due_shard = :shard, due_at = :due_at{set} \
+                 REMOVE reason{remove}"
+            ))
             .condition_expression(
                 "#id = :id AND generation = :known AND attribute_not_exists(deletion)",
             )
@@ -353,6 +355,10 @@ impl Store {
             .expression_attribute_values(":known", number(known.generation))
             .expression_attribute_values(":shard", text(shard_of(&pk(&key.team), &sk(&key))))
             .expression_attribute_values(":due_at", epoch(due_at));
+        let update = match &next.pause {
+            Some(pause) => update.expression_attribute_values(":pause", attribute(pause)?),
+            None => update,
+        };
         match self.conditional_audited(update, entry, &job_words(&key.job)).await? {
             Conditional::Held(item) => from_item(item).map(Some),
             Conditional::Refused(Some(item)) => {
@@ -361,55 +367,11 @@ impl Store {
                 let same = found.id == next.id
                     && found.generation == next.generation
                     && found.definition == next.definition
+                    && found.pause == next.pause
                     && found.updated_at == next.updated_at;
                 Ok(same.then_some(found))
             }
             Conditional::Refused(None) => Ok(None),
-        }
-    }
-
-    /// Switches the job's schedule on or off, and writes the audit entry that tells of it. `None` if it
-    /// already is as asked for.
-    ///
-    /// Errors: `NotFound`; `Conflict` while the job is being deleted.
-    pub async fn job_set_enabled(
-        &self,
-        key: &JobKey,
-        enabled: bool,
-        now: Timestamp,
-        due_at: Timestamp,
-        entry: Option<&Entry>,
-    ) -> Result<Option<Job>> {
-        let update = self
-            .job_update(key)
-            .update_expression(
-                "SET #definition.#enabled = :enabled, generation = generation + :one, \
-                 phase = :provisioning, updated_at = :now, scheduled_since = :now, \
-                 attempts = :none, due_shard = :shard, due_at = :due_at REMOVE reason",
-            )
-            .condition_expression(
-                "attribute_exists(pk) AND attribute_not_exists(deletion) \
-                 AND #definition.#enabled <> :enabled",
-            )
-            .expression_attribute_names("#definition", "definition")
-            .expression_attribute_names("#enabled", "enabled")
-            .expression_attribute_values(":enabled", AttributeValue::Bool(enabled))
-            .expression_attribute_values(":one", number(1))
-            .expression_attribute_values(":none", number(0))
-            .expression_attribute_values(":provisioning", attribute(&Phase::Provisioning)?)
-            .expression_attribute_values(":now", attribute(&now)?)
-            .expression_attribute_values(":shard", text(shard_of(&pk(&key.team), &sk(key))))
-            .expression_attribute_values(":due_at", epoch(due_at));
-        match self.conditional_audited(update, entry, &job_words(&key.job)).await? {
-            Conditional::Held(item) => from_item(item).map(Some),
-            Conditional::Refused(None) => Err(Error::NotFound(job_words(&key.job))),
-            Conditional::Refused(Some(item)) => {
-                let job: Job = from_item(item)?;
-                match job.deletion {
-                    Some(_) => Err(Error::Conflict(format!("job `{}` is being deleted", key.job))),
-                    None => Ok(None),
-                }
-            }
         }
     }
 

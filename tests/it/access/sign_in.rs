@@ -3,7 +3,7 @@
 use jsonwebtoken::Algorithm;
 use serde_json::{Value, json};
 
-use super::{Provider, audit_entries};
+use super::{Provider, audit_entries, callers};
 use crate::cloud::Cloud;
 use crate::http::{Answer, Api};
 use crate::identity::{Key, Mood, hmac_token, message, public_forms};
@@ -89,4 +89,32 @@ async fn while_the_provider_is_away_the_answer_is_to_come_again() {
     assert!(answer.headers.contains_key("retry-after"));
     let problem = answer.problem(503, "unavailable");
     assert!(problem["detail"].as_str().unwrap().contains("provider"), "{problem}");
+}
+
+/// What Cronplane does by itself is told as nobody else's: whatever somebody is called, they are recognised
+/// as what they signed in with.
+#[tokio::test]
+async fn nobody_signs_in_as_cronplane_itself() {
+    let provider = Provider::start(Algorithm::ES256).await;
+    let api = provider.api().await;
+    let claims = json!({"sub": "cronplane", "name": "Cronplane", "cronplane": ["platform:owner"]});
+    let named = format!("Bearer {}", provider.key.token(&provider.claims(claims)));
+    let me = api.send_as(Some(&named), "GET", "/v1/me", &Value::Null).await.of_status(200);
+    assert_eq!((&me["id"], &me["kind"]), (&json!("cronplane"), &json!("oidc")));
+    let pause = format!("{JOBS}/nightly-report/pause");
+    let paused = api.send_as(Some(&named), "POST", &pause, &Value::Null).await.of_status(200);
+    assert_eq!(paused["status"]["pause"]["by"]["kind"], "oidc");
+    let audit = "/v1/teams/platform/audit?principal=cronplane";
+    let told = api.send_as(Some(&named), "GET", audit, &Value::Null).await.of_status(200);
+    assert_eq!(told["items"][0]["principal"]["kind"], "oidc");
+    let mut recognised = 0;
+    for caller in callers(&api, &provider) {
+        let answer = caller.asks(&api, "GET", "/v1/me", &Value::Null).await;
+        if answer.status == 200 {
+            recognised += 1;
+            let kind = answer.json()["kind"].as_str().unwrap().to_owned();
+            assert!(["stack_token", "team_token", "oidc"].contains(&&*kind), "{kind}");
+        }
+    }
+    assert!(recognised > 10, "{recognised}");
 }

@@ -30,6 +30,7 @@ enum Write {
     Put,
     Patch,
     Pause,
+    PauseAgain,
     Resume,
     Delete,
     DeleteMore,
@@ -40,13 +41,14 @@ enum Write {
     Test,
 }
 
-const WRITES: [Write; 14] = [
+const WRITES: [Write; 15] = [
     Write::Create,
     Write::CreateKeyed,
     Write::PutNew,
     Write::Put,
     Write::Patch,
     Write::Pause,
+    Write::PauseAgain,
     Write::Resume,
     Write::Delete,
     Write::DeleteMore,
@@ -84,7 +86,7 @@ impl Write {
             create(&app, moment(0)).await.unwrap();
         }
         match self {
-            Write::Resume => {
+            Write::Resume | Write::PauseAgain => {
                 app.job_set_enabled(&key(), false, moment(1)).await.unwrap();
             }
             Write::Stop | Write::Delete | Write::DeleteMore => {
@@ -116,6 +118,11 @@ impl Write {
             Write::Put => put(app, other_image(), moment).await.map(drop),
             Write::Patch => patch(app, json!({"image": "busybox:2"}), moment).await.map(drop),
             Write::Pause => app.job_set_enabled(&key(), false, moment).await.map(drop),
+            Write::PauseAgain => {
+                let resume_at = at(100_000).to_string();
+                let body = json!({"note": "it takes longer", "resume_at": resume_at});
+                app.job_pause(&key(), body, moment).await.map(drop)
+            }
             Write::Resume => app.job_set_enabled(&key(), true, moment).await.map(drop),
             Write::Delete => app.job_delete(&key(), Deletion::default(), moment).await.map(drop),
             Write::DeleteMore => {
@@ -147,6 +154,7 @@ impl Write {
             Write::Create | Write::CreateKeyed | Write::PutNew => job.is_some(),
             Write::Put | Write::Patch => job.unwrap().generation == 2,
             Write::Pause => !definition.unwrap().enabled,
+            Write::PauseAgain => job.unwrap().resume_at().is_some(),
             Write::Resume => definition.unwrap().enabled,
             Write::Delete => job.is_none_or(|job| job.deletion.is_some()),
             Write::DeleteMore => job.is_none_or(|job| job.deletion.unwrap().stop_tasks),
@@ -211,21 +219,21 @@ async fn whatever_call_of_a_create_is_in_trouble_it_is_told_if_it_is_done() {
 
 #[tokio::test]
 async fn whatever_call_of_a_change_is_in_trouble_it_is_told_if_it_is_done() {
-    for write in &WRITES[3..7] {
+    for write in &WRITES[3..8] {
         Box::pin(write.in_trouble()).await;
     }
 }
 
 #[tokio::test]
 async fn whatever_call_of_a_deletion_is_in_trouble_it_is_told_if_it_is_done() {
-    for write in &WRITES[7..9] {
+    for write in &WRITES[8..10] {
         Box::pin(write.in_trouble()).await;
     }
 }
 
 #[tokio::test]
 async fn whatever_call_about_a_run_is_in_trouble_it_is_told_if_it_is_done() {
-    for write in &WRITES[9..] {
+    for write in &WRITES[10..] {
         Box::pin(write.in_trouble()).await;
     }
 }
@@ -321,6 +329,7 @@ async fn of_many_who_ask_for_the_same_at_once_one_is_told() {
         Write::PutNew,
         Write::Put,
         Write::Pause,
+        Write::PauseAgain,
         Write::Resume,
         Write::Delete,
         Write::DeleteMore,

@@ -43,7 +43,7 @@ fn entries_of(cloud: &Cloud, team: &str) -> Vec<Entry> {
     items.into_iter().map(|item| serde_dynamo::from_item(item.clone()).unwrap()).collect()
 }
 
-fn entries(cloud: &Cloud) -> Vec<Entry> {
+pub(crate) fn entries(cloud: &Cloud) -> Vec<Entry> {
     entries_of(cloud, "platform")
 }
 

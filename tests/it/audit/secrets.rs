@@ -141,7 +141,11 @@ async fn nothing_secret_is_told() {
     let stop = format!("{runs}/20261123T140000-0a/stop");
     assert_eq!(ask("POST", &stop, &json!({"reason": "enough"})).await.status, 409);
     ask("POST", &format!("{JOB}/notifications/test"), &json!({})).await;
-    ask("POST", &format!("{JOB}/pause"), &json!({})).await;
+    // Why a job is paused is said for others to read.
+    let pause = format!("{JOB}/pause");
+    let wrong = json!({"note": format!("{CANARY}\u{1}"), "resume_at": CANARY});
+    assert_eq!(ask("POST", &pause, &wrong).await.status, 422);
+    assert_eq!(ask("POST", &pause, &json!({"note": "the database moves"})).await.status, 200);
     ask("POST", &format!("{JOB}/resume"), &json!({})).await;
     // A token, right or wrong, and what stands where it should not.
     for token in [CANARY.to_owned(), format!("Bearer {CANARY}"), format!("Basic {CANARY}")] {
@@ -178,6 +182,7 @@ async fn nothing_secret_is_told() {
             told.text
         );
         assert!(told.text.contains("/environment/MODE") && told.text.contains("hooks.example.com"));
+        assert!(told.text.contains("the database moves"));
     }
     let refused = refused.into_inner();
     for (method, path, status, text) in &refused {

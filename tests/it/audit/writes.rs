@@ -95,7 +95,13 @@ fn asked(operation: &str) -> Asked {
             (json!({}), 204, of_job, told)
         }
         "pause_job" => {
-            (json!({}), 200, of_job, vec![change("/enabled", json!(true), json!(false))])
+            let (note, resume_at) = (json!("the database moves"), json!("2127-03-01T06:00:00Z"));
+            let told = vec![
+                change("/enabled", json!(true), json!(false)),
+                change("/pause/note", Value::Null, note.clone()),
+                change("/pause/resume_at", Value::Null, resume_at.clone()),
+            ];
+            (json!({"note": note, "resume_at": resume_at}), 200, of_job, told)
         }
         "resume_job" => {
             (json!({}), 200, of_job, vec![change("/enabled", json!(false), json!(true))])
@@ -290,6 +296,7 @@ async fn what_changes_nothing_leaves_no_entry() {
     put(&app, definition(), moment(10)).await.unwrap();
     patch(&app, json!({"image": "busybox:1"}), moment(11)).await.unwrap();
     app.job_set_enabled(&key(), true, moment(12)).await.unwrap();
+    assert!(app.job_pause(&key(), json!({"note": ""}), moment(12)).await.is_err());
     // What is refused is none either.
     assert!(app.job_create(team(), definition(), moment(13)).await.is_err());
     assert!(patch(&app, json!({"cpu": 1}), moment(14)).await.is_err());
@@ -331,6 +338,37 @@ async fn what_changes_nothing_leaves_no_entry() {
     assert!(matches!(refused, Err(Error::Conflict(_))), "{refused:?}");
     assert!(patch(&app, json!({"image": "a"}), moment(34)).await.is_err());
     assert_eq!(entries(&cloud).len(), 3);
+}
+
+/// A pause is told with what was said of it; the same again is not, and another word of it is.
+#[tokio::test]
+async fn a_pause_is_told_once_for_each_thing_that_is_said_of_it() {
+    let (cloud, app) = with_job().await;
+    let app = app.on_behalf_of(author("pause_job"));
+    let first = json!({"note": "one"});
+    for (seconds, said) in [(10, first.clone()), (11, first), (12, json!({}))] {
+        app.job_pause(&key(), said, moment(seconds)).await.unwrap();
+    }
+    assert_eq!(entries(&cloud).len(), 1);
+    let resume_at = at(900).to_string();
+    for seconds in [20, 21] {
+        let said = json!({"note": "two", "resume_at": resume_at});
+        app.job_pause(&key(), said, moment(seconds)).await.unwrap();
+    }
+    patch(&app, json!({"enabled": true}), moment(30)).await.unwrap();
+    let told = entries(&cloud);
+    let [_, again, resumed] = &told[..] else { panic!("{told:?}") };
+    let wanted = [
+        change("/pause/note", json!("one"), json!("two")),
+        change("/pause/resume_at", Value::Null, json!(resume_at)),
+    ];
+    assert_eq!(again.changes, wanted);
+    let wanted = [
+        change("/enabled", json!(false), json!(true)),
+        change("/pause/note", json!("two"), Value::Null),
+        change("/pause/resume_at", json!(resume_at), Value::Null),
+    ];
+    assert_eq!(resumed.changes, wanted);
 }
 
 /// An `Idempotency-Key` that comes again is answered and not told.

@@ -218,7 +218,7 @@ async fn a_run_that_is_shown_touches_nothing_else_of_the_job() {
     assert_eq!(store.job_settle(&key(), "mine", &settlement).await.unwrap(), Settled::Done);
     // Who read the job before the reconcile shows its run after it.
     store.job_show_run(&job, &seen(1, "RUNNING", 4)).await.unwrap();
-    store.job_set_enabled(&key(), false, at(1), at(61), None).await.unwrap();
+    crate::job::pause_stored(&store, 1).await;
     store.job_show_run(&job, &seen(2, "RUNNING", 4)).await.unwrap();
     let now = read(&store).await;
     assert_eq!(shown(&now), ["02", "01", "00"]);

@@ -6,6 +6,7 @@ mod job_list;
 mod jobs;
 mod launch;
 mod logs;
+mod pause;
 mod requests;
 mod runs;
 mod update;

@@ -230,6 +230,12 @@ impl Timing {
             .take_while(move |start| end.is_none_or(|end| *start <= end))
     }
 
+    /// Whether there is any start after `now`.
+    pub fn starts_again(&self, now: Timestamp) -> bool {
+        let anchor = self.bounds.start_date.unwrap_or(now);
+        self.starts(now, anchor).next().is_some()
+    }
+
     /// What changes of the clocks within a year behind `after` do to the starts.
     pub(super) fn notes_on_changes(&self, after: Timestamp) -> Vec<String> {
         let Some(zone) = &self.bounds.timezone else { return Vec::new() };

@@ -13,6 +13,7 @@ use crate::domain::job::{self, Job};
 use crate::domain::run;
 use crate::domain::schedule;
 use crate::domain::violation::Violation;
+use crate::http::audit::AuditPrincipalKind;
 use crate::http::runs::{RunStatus, Trigger};
 use crate::http::schedules::Engine;
 
@@ -289,6 +290,9 @@ pub(in crate::http) struct JobStatus {
     /// Why the job is not ready, when there is something to say.
     #[schema(required)]
     pub(in crate::http) reason: Option<String>,
+    /// Null while the schedule is on.
+    #[schema(required)]
+    pub(in crate::http) pause: Option<Pause>,
     pub(in crate::http) resources: Vec<Resource>,
     /// The SNS topic that failures are published to: subscribe to it whatever you like.
     #[schema(required)]
@@ -319,6 +323,51 @@ pub(in crate::http) struct ScheduleStatus {
     pub(in crate::http) expression: String,
     /// What it means, in plain English.
     pub(in crate::http) description: String,
+}
+
+/// Why a job is paused, and until when.
+#[derive(ToSchema)]
+#[schema(example = json!({"note": "the database moves", "resume_at": "2026-12-24T06:00:00Z"}))]
+#[expect(dead_code, reason = "describes the request in the OpenAPI document; domain::job reads it")]
+pub(in crate::http) struct PauseRequest {
+    /// Why, for whoever looks at the job.
+    #[schema(min_length = 1, max_length = 512)]
+    pub(in crate::http) note: Option<String>,
+    /// When the schedule is switched on again by itself, within about a minute of it. Left out, when somebody
+    /// resumes the job.
+    #[schema(format = DateTime)]
+    pub(in crate::http) resume_at: Option<String>,
+}
+
+/// What is known of a job's being paused.
+#[derive(Serialize, ToSchema)]
+pub(in crate::http) struct Pause {
+    /// Whoever said so last; null where nobody was noted.
+    #[schema(required)]
+    pub(in crate::http) by: Option<PausedBy>,
+    /// When that was; null where it was not noted.
+    #[schema(required, format = DateTime)]
+    pub(in crate::http) at: Option<String>,
+    #[schema(required)]
+    pub(in crate::http) note: Option<String>,
+    /// When the schedule is switched on again by itself; null: when somebody resumes the job.
+    #[schema(required, format = DateTime)]
+    pub(in crate::http) resume_at: Option<String>,
+    /// Why it was not when the time had come: the job did not comply with the team's guardrails, or its
+    /// schedule had nothing left to start. It stays paused until somebody resumes it.
+    #[schema(required)]
+    pub(in crate::http) resume_refused: Option<String>,
+}
+
+/// Who paused a job.
+#[derive(Serialize, ToSchema)]
+pub(in crate::http) struct PausedBy {
+    pub(in crate::http) kind: AuditPrincipalKind,
+    /// Names the principal among those of its kind.
+    #[schema(example = "platform/0123456789abcdef")]
+    pub(in crate::http) id: String,
+    /// A token's description, a person's e-mail address or name.
+    pub(in crate::http) name: String,
 }
 
 /// Whether the job keeps to its team's guardrails as they are now. One that does not goes on as it is, on
@@ -561,6 +610,7 @@ impl JobStatus {
             },
             observed_generation: job.observed_generation,
             reason: job.reason.clone(),
+            pause: job.known_pause().map(Pause::of),
             resources: job::ResourceKind::ALL
                 .into_iter()
                 .filter(|kind| is_shown(view, *kind))
@@ -600,6 +650,22 @@ fn is_shown(view: &JobView, kind: job::ResourceKind) -> bool {
         _ => true,
     };
     wanted || view.job.resources.contains_key(&kind)
+}
+
+impl Pause {
+    fn of(pause: job::Pause) -> Pause {
+        Pause {
+            by: pause.by.map(|by| PausedBy {
+                kind: AuditPrincipalKind::of(by.kind),
+                id: by.id,
+                name: by.name,
+            }),
+            at: pause.at.map(|at| at.to_string()),
+            note: pause.note,
+            resume_at: pause.resume_at.map(|at| at.to_string()),
+            resume_refused: pause.resume_refused,
+        }
+    }
 }
 
 impl Compliance {
