@@ -189,7 +189,7 @@ async fn jobs_move_with_their_deployment() {
     assert!(!job.resources.contains_key(&ResourceKind::FailureRule));
 
     for trouble in [Trouble::LostBefore, Trouble::LostAfter] {
-        for number in 0..calls.len() {
+        for (number, call) in calls.iter().enumerate() {
             let cloud = Cloud::default();
             create(&app_with(&cloud, EngineChoice::ByNeed), moment(0)).await.unwrap();
             cloud.take_calls();
@@ -201,7 +201,7 @@ async fn jobs_move_with_their_deployment() {
             }
             sweep_for_an_hour(&app, 10).await;
             assert_eq!(stored(&app).await.unwrap().phase, Phase::Ready);
-            assert_eq!(standing(&cloud), expected, "{trouble:?} {:?}", calls[number]);
+            assert_eq!(standing(&cloud), expected, "{trouble:?} {call:?}");
         }
     }
 
