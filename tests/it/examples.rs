@@ -36,9 +36,15 @@ async fn every_example_becomes_a_job_that_is_ready() {
         names.push(path.file_stem().unwrap().to_str().unwrap().to_owned());
     }
     // One for each kind of use.
-    for kind in
-        ["hello", "detect-terraform-drift", "spot-batch", "arm-report", "sidecar", "efs-archive"]
-    {
+    for kind in [
+        "hello",
+        "detect-terraform-drift",
+        "spot-batch",
+        "arm-report",
+        "sidecar",
+        "efs-archive",
+        "morning-report",
+    ] {
         assert!(names.iter().any(|name| name == kind), "{kind}");
     }
 }
