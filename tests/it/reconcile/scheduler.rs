@@ -309,6 +309,22 @@ async fn the_choice_is_the_deployments() {
     }
 }
 
+/// A rule would start it an hour or two off.
+#[tokio::test]
+async fn a_job_that_was_made_before_there_were_rules_only_stays_with_scheduler() {
+    let (cloud, _) = made(in_berlin()).await;
+    let app = cloud.app_of(Deployment { engine: EngineChoice::Rules, ..deployment() });
+    app.job_set_enabled(&key(), false, moment(100)).await.unwrap();
+    let view = app.job_set_enabled(&key(), true, moment(200)).await.unwrap();
+    assert_eq!((view.engine, view.job.phase), (Engine::Scheduler, Phase::Ready));
+    assert_eq!(names(&cloud), names_with_schedule());
+    // But every change has to lead to a job that may be.
+    let refused = patch(&app, json!({"image": "busybox:2"}), moment(300)).await.unwrap_err();
+    assert!(matches!(refused, Error::Invalid(found) if found[0].pointer == "/timezone"));
+    patch(&app, json!({"timezone": null}), moment(300)).await.unwrap();
+    assert_eq!(names(&cloud), all_names());
+}
+
 /// The same name, the same minute; and names apart.
 #[tokio::test]
 async fn jobs_are_spread_over_the_hour_by_their_names() {

@@ -21,7 +21,7 @@ impl Engine {
 /// Which of them a deployment uses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum EngineChoice {
-    /// Rules only: what they can't do is refused.
+    /// Rules only: what they can't do is refused, of a job that is made or changed.
     Rules,
     /// A rule, unless the job asks for what only Scheduler can do.
     #[default]
@@ -47,11 +47,12 @@ impl EngineChoice {
         EngineChoice::ALL.into_iter().find(|choice| choice.as_str() == text)
     }
 
-    /// The engine of a job that `needs_scheduler` or not.
+    /// The engine of a job that `needs_scheduler` or not. Where there are rules only, one that needs it was made
+    /// before that was so: a rule would start it at other times.
     pub fn engine(self, needs_scheduler: bool) -> Engine {
         match self {
             EngineChoice::Scheduler => Engine::Scheduler,
-            EngineChoice::ByNeed if needs_scheduler => Engine::Scheduler,
+            EngineChoice::Rules | EngineChoice::ByNeed if needs_scheduler => Engine::Scheduler,
             EngineChoice::Rules | EngineChoice::ByNeed => Engine::Rule,
         }
     }
