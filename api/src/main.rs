@@ -60,6 +60,7 @@ async fn main() -> Result<(), AnyError> {
             iam: aws_sdk_iam::Client::new(&shared),
             logs: logs.clone(),
             sns: aws_sdk_sns::Client::new(&shared),
+            quotas: aws_sdk_servicequotas::Client::new(&shared),
             dry_run: None,
         }),
         fleet: Fleet::new(ecs, logs),

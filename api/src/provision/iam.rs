@@ -14,6 +14,7 @@ use crate::domain::deployment::Deployment;
 use crate::domain::job::{
     Grants, POLICY_CHARACTERS_MAX, ResourceKind, SecretStore, secret_resources,
 };
+use crate::domain::quota::Quota;
 use crate::error::{Error, Result, says};
 
 /// Name of the one inline policy of each role.
@@ -350,6 +351,10 @@ impl Role {
 impl Resource for Role {
     fn kind(&self) -> ResourceKind {
         self.kind
+    }
+
+    fn takes(&self) -> Option<Quota> {
+        self.named.is_none().then_some(Quota::Roles)
     }
 
     fn wanted(&self, _: &Made) -> Vec<String> {

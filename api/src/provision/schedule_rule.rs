@@ -11,6 +11,7 @@ use super::names::TARGET_ID;
 use super::rules::{Rule, RuleTrigger, dead_letters, retry_policy};
 use super::{Changed, Clients, Context, Made, Resource};
 use crate::domain::job::{FARGATE_SPOT, Placement, ResourceKind};
+use crate::domain::quota::Quota;
 use crate::domain::task::{MAIN_CONTAINER, SCHEDULED_TIME};
 use crate::error::{Error, Result};
 
@@ -168,6 +169,10 @@ fn ecs_parameters(placement: &Placement, family: &str, revision: &str) -> Result
 impl Resource for ScheduleRule {
     fn kind(&self) -> ResourceKind {
         ResourceKind::ScheduleRule
+    }
+
+    fn takes(&self) -> Option<Quota> {
+        Some(Quota::Rules)
     }
 
     fn wanted(&self, made: &Made) -> Vec<String> {
