@@ -61,6 +61,7 @@ async fn main() -> Result<(), AnyError> {
             logs: logs.clone(),
             scheduler: aws_sdk_scheduler::Client::new(&shared),
             sns: aws_sdk_sns::Client::new(&shared),
+            quotas: aws_sdk_servicequotas::Client::new(&shared),
             dry_run: None,
         }),
         fleet: Fleet::new(ecs, logs),

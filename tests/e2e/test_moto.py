@@ -83,6 +83,8 @@ QUESTIONS = {
     "sns:ListTagsForResource": ("ResourceNotFound", "Resource does not exist"),
     "logs:ListTagsForResource": ("ResourceNotFoundException", "The specified resource does not exist"),
     "iam:GetRole": ("NoSuchEntity", "Role .* not found"),
+    # moto knows the quotas of VPCs only.
+    "servicequotas:GetServiceQuota": ("NoSuchResourceException", "This service is not available"),
     # A run's stream that is not there yet; moto speaks of its group.
     "logs:GetLogEvents": ("ResourceNotFoundException", "The specified log (stream|group) does not exist"),
 }

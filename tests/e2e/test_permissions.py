@@ -168,7 +168,7 @@ ATTEMPTS = [
     near(STARTING, "ecs:TagResource", arn("ecs", "task/shared/*"), {"ecs:CreateAction": "RunTask"})
     .contexts("ecs:CreateAction", None, "StartTask"),
     near(PROVISIONING, "ecs:ListTasks", "*", SHARED).contexts("ecs:cluster", ELSEWHERE["ecs:cluster"], None)
-    .actions("ecs:ListClusters", "ecs:ListServices", "ecs:ListContainerInstances"),
+    .actions("ecs:ListServices", "ecs:ListContainerInstances"),
     near(PROVISIONING, "ecs:DescribeTasks", arn("ecs", "task/shared/0a1b"))
     .resources(f"arn:aws:ecs:eu-west-1:{ACCOUNT}:task/shared/0a1b"),
     # Clusters and task definitions.
@@ -234,6 +234,13 @@ ATTEMPTS = [
     near({"events"}, "sqs:ReceiveMessage", TEMPLATE.attribute("StartQueue", "Arn"))
     .resources(TEMPLATE.attribute("ScheduleDeadLetterQueue", "Arn"), arn("sqs", "other"))
     .actions("sqs:SendMessage", "sqs:PurgeQueue", "sqs:SetQueueAttributes"),
+    # How much there is, and not what.
+    near({"http"}, "events:ListRules", "*").actions("events:ListEventBuses", "events:ListRuleNamesByTarget"),
+    near({"http"}, "ecs:ListClusters", "*").actions("ecs:ListServices", "ecs:ListContainerInstances"),
+    near({"http"}, "iam:GetAccountSummary", "*")
+    .actions("iam:ListRoles", "iam:GetAccountAuthorizationDetails", "iam:ListUsers"),
+    near({"http"}, "servicequotas:GetServiceQuota", "*")
+    .actions("servicequotas:RequestServiceQuotaIncrease", "servicequotas:ListServiceQuotas"),
     # And what has nothing near.
     Near(set(), Request("secretsmanager:GetSecretValue", SECRET), *(
         Request(action, resource) for action, resource in (
@@ -466,6 +473,7 @@ WILDCARDS = {
     },
     "AWS knows no resource for these actions (Service Authorization Reference)": {
         ("TaskDefinitionsUnscoped", "Resource", "*"),
+        ("LookAtQuotas", "Resource", "*"),
         ("RegistryToken", "Resource", "*"),
     },
     "its resource is a container instance, of which Fargate has none": {("ListTasks", "Resource", "*")},
@@ -534,6 +542,7 @@ UNCONDITIONED = {
     ("OwnRoles", "iam:TagRole"): "no policy looks at a role's tags",
     ("OwnRoles", "iam:UntagRole"): "no policy looks at a role's tags",
     ("LookAtOwnRoles", "iam:GetRole"): "reads only",
+    ("LookAtQuotas", "iam:GetAccountSummary"): "reads only, and numbers only",
     ("ReadSecrets", "secretsmanager:GetSecretValue"): "each secret is named by whoever deploys",
     ("ReadSecrets", "ssm:GetParameters"): "each parameter is named by whoever deploys",
     ("OwnTopics", "sns:SetTopicAttributes"): "the topic's policy is Cronplane's own to write",

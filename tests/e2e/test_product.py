@@ -249,6 +249,25 @@ def test_a_notification_can_be_tested(stack, posted, inbox):
     assert not [path for path, envelope in inbox.messages if answer["event_id"] in envelope["Message"] and path != "/quiet"]
 
 
+# ---- quotas
+
+
+def test_what_is_used_of_the_quotas_is_told(stack, posted):
+    report = get(stack, "/v1/quotas")
+    quotas = {one["name"]: one for one in report["quotas"]}
+    assert quotas.keys() == {"rules", "roles", "clusters", "targets_per_rule"}
+    assert [one["reason"] for one in report["quotas"]] == [None] * 4
+    least = {"rules": 2 * len(JOBS), "clusters": len(JOBS)}
+    for name, count in least.items():
+        assert quotas[name]["used"] >= quotas[name]["used_by_jobs"] >= count, quotas[name]
+    assert quotas["roles"]["used"] >= 2 * len(JOBS) and report["jobs"] >= len(JOBS)
+    # Of everybody: the stack's own rules too.
+    assert quotas["rules"]["used"] > quotas["rules"]["used_by_jobs"]
+    left = {name: one["jobs_left"] for name, one in quotas.items() if one["jobs_left"] is not None}
+    assert left.keys() == {"rules", "roles", "clusters"}
+    assert report["jobs_left"] == left[report["limiting"]] == min(left.values()) > 0
+
+
 # ---- pause, resume, delete
 
 

@@ -28,6 +28,7 @@ mod layering;
 mod openapi;
 mod permissions;
 mod previews;
+mod quotas;
 mod rate;
 mod reconcile;
 mod store;

@@ -12,6 +12,7 @@ use cronplane::domain::job::{
     ResourceState,
 };
 use cronplane::domain::overrides::Overrides;
+use cronplane::domain::quota::{LimitSource, Quota};
 use cronplane::domain::run::{RunStatus, Trigger};
 use cronplane::domain::schedule::PreviewRequest;
 use cronplane::domain::team::{Guardrails, Quotas, TeamDefaults, TeamDefinition};
@@ -99,7 +100,7 @@ fn the_committed_document_is_that_of_the_code() {
 fn every_operation_is_described() {
     let document = document();
     let operations = operations(&document);
-    assert_eq!(operations.len(), 29);
+    assert_eq!(operations.len(), 30);
     let mut ids = BTreeSet::new();
     for (path, method, operation) in &operations {
         let said = |value: &Value| value.as_str().is_some_and(|text| !text.trim().is_empty());
@@ -133,7 +134,7 @@ fn every_operation_is_described() {
             );
         }
         let of_a_team = path.starts_with("/teams/{team}");
-        let of_none = ["/teams", "/me", "/schedules/preview"].contains(&path.as_str());
+        let of_none = ["/teams", "/me", "/schedules/preview", "/quotas"].contains(&path.as_str());
         assert!(of_a_team || of_none, "{method} {path}");
     }
 }
@@ -197,6 +198,8 @@ fn a_request_has_the_fields_that_are_read_and_an_answer_shows_them_all() {
         "TokenList",
         "WhoAmI",
         "SchedulePreview",
+        "QuotaReport",
+        "QuotaUse",
         "Problem",
     ] {
         let required = whole(&document, &document["components"]["schemas"][schema]);
@@ -253,6 +256,9 @@ fn the_lists_of_the_document_are_those_of_the_domain() {
         audit::Outcome::ALL.map(audit::Outcome::as_str).into()
     );
     assert_eq!(values(&document, "AuditRole"), Role::ALL.map(Role::as_str).into());
+    assert_eq!(values(&document, "QuotaName"), Quota::ALL.map(Quota::as_str).into());
+    let sources = LimitSource::ALL.map(LimitSource::as_str);
+    assert_eq!(values(&document, "LimitSource"), sources.into());
     let kinds = PrincipalKind::ALL.map(PrincipalKind::as_str);
     assert_eq!(values(&document, "AuditPrincipalKind"), kinds.into());
     // That of violations is told in words.
@@ -430,6 +436,9 @@ async fn answers_are_as_they_are_described() {
         check("SchedulePreview", &answer.json());
     }
     check("WhoAmI", &owner.get("/v1/me").await.json());
+    check("QuotaReport", &api.get("/v1/quotas").await.json());
+    api.cloud.fail("events:ListRules", 1, "AccessDeniedException", "no");
+    check("QuotaReport", &api.get("/v1/quotas").await.json());
     let stopped = format!("{job}/runs/20261123T140000-0a/stop");
     check("RunBody", &api.post(&stopped, json!({})).await.json());
     check("Problem", &api.post(&runs, json!({"cpu": 1})).await.json());

@@ -59,7 +59,8 @@ fn allowed(resources: &[&str]) -> BTreeSet<String> {
         for word in code.split([' ', ',', '[', ']', '\n']) {
             let Some((service, action)) = word.split_once(':') else { continue };
             let is_called =
-                ["dynamodb", "ecs", "events", "iam", "logs", "scheduler", "sns"].contains(&service);
+                ["dynamodb", "ecs", "events", "iam", "logs", "scheduler", "servicequotas", "sns"]
+                    .contains(&service);
             // Not the keys of conditions, behind which a colon stands.
             if is_called && action.bytes().all(|one| one.is_ascii_alphabetic()) {
                 actions.insert(word.to_owned());
@@ -137,6 +138,7 @@ async fn every_request(cloud: &Cloud, app: &App) {
     app.job_get(&key(), moment(4000)).await.unwrap();
     app.audit_list(&team(), AuditWanted { limit: 10, ..AuditWanted::default() }).await.unwrap();
     app.notification_test(&key(), moment(4000)).await.unwrap();
+    app.quota_report(moment(4000)).await.unwrap();
     cloud.fail("events:PutRule", 1, "LimitExceededException", "The quota is used up.");
     app.job_set_enabled(&key(), false, moment(4000)).await.unwrap();
     app.job_set_enabled(&key(), true, moment(4001)).await.unwrap();

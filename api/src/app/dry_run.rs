@@ -56,6 +56,7 @@ impl App {
             });
         }
         check_quota(&rules.team)?;
+        self.check_room(&job, moment).await?;
         Ok(self.foresee(&rules, without_id(job), moment).await)
     }
 
@@ -80,6 +81,7 @@ impl App {
                 let definition = read_named(&rules, key, value, None, moment)?;
                 let job = self.job_new(&rules.team, definition, moment).await?;
                 check_quota(&rules.team)?;
+                self.check_room(&job, moment).await?;
                 (without_id(job), true)
             }
         };

@@ -157,7 +157,7 @@ impl App {
     }
 
     /// Stores a new job of `team`, and with it the record of the key with which it was asked for and the
-    /// audit entry.
+    /// audit entry, if AWS has room for it.
     pub(super) async fn job_insert(
         &self,
         team: &Team,
@@ -165,11 +165,16 @@ impl App {
         keyed: Option<(&Keyed, &KeyRecord)>,
         moment: Moment,
     ) -> Result<Inserted> {
+        self.check_room(job, moment).await?;
         let max_jobs = team.definition.quotas.max_jobs;
         let set = changes(&Value::Null, &job.definition.to_request());
         let entry = self.entry(&team.name, Target::job(&job.key()), set, moment);
         let with = Insertion { max_jobs, keyed, entry: entry.as_ref() };
-        self.store.job_insert(job, later(moment.now, GRACE), &with).await
+        let inserted = self.store.job_insert(job, later(moment.now, GRACE), &with).await?;
+        if inserted == Inserted::Done {
+            self.count_room(job);
+        }
+        Ok(inserted)
     }
 
     /// Makes AWS match a job that was inserted.

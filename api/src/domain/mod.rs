@@ -13,6 +13,7 @@ pub mod ids;
 pub mod job;
 pub mod oidc;
 pub mod overrides;
+pub mod quota;
 pub mod rate;
 pub mod recent_runs;
 pub mod run;

@@ -14,7 +14,7 @@ use crate::domain::access::Role;
 /// The least role that an operation asks for, in the team that its path names.
 ///
 /// An operation without a row is refused to everybody.
-const TABLE: [(&str, Role); 30] = [
+const TABLE: [(&str, Role); 31] = [
     ("list_jobs", Role::Viewer),
     ("get_job", Role::Viewer),
     ("preview_job_schedule", Role::Viewer),
@@ -41,6 +41,8 @@ const TABLE: [(&str, Role); 30] = [
     ("replace_team", Role::Administrator),
     ("update_team", Role::Administrator),
     ("delete_team", Role::Administrator),
+    // Of the whole deployment: whose jobs use them up is no team's business.
+    ("get_quotas", Role::Administrator),
     // Whoever was recognised: each is shown what is theirs.
     ("list_teams", Role::Viewer),
     ("who_am_i", Role::Viewer),

@@ -59,7 +59,8 @@ const LIMIT_MAX: i32 = 100;
         (status = 415, description = "The body is not declared as JSON", body = Problem,
          content_type = "application/problem+json"),
         (status = 422, description = "The definition is not valid; `errors` has everything that is wrong. \
-                                      Or the key came before with another request",
+                                      Or AWS's quotas have no room for the job, or the key came before \
+                                      with another request",
          body = Problem, content_type = "application/problem+json"),
         CommonProblems,
     ),

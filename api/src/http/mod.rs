@@ -10,6 +10,7 @@ mod jobs;
 mod json;
 pub mod openapi;
 mod problem;
+mod quotas;
 mod rate;
 mod runs;
 mod schedules;

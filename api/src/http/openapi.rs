@@ -5,7 +5,7 @@ use utoipa::{Modify, OpenApi};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{Api, audit, jobs, runs, schedules, teams, tokens};
+use super::{Api, audit, jobs, quotas, runs, schedules, teams, tokens};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -25,6 +25,7 @@ use super::{Api, audit, jobs, runs, schedules, teams, tokens};
         (name = "teams", description = "Who owns jobs, and what those may not go beyond"),
         (name = "tokens", description = "With what a team's people and programs ask"),
         (name = "audit", description = "Who changed what, and who tried to"),
+        (name = "deployment", description = "The whole deployment, and the account that it is in"),
     ),
     modifiers(&Token),
 )]
@@ -66,6 +67,7 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(tokens::get, tokens::revoke))
         .routes(routes!(audit::list))
         .routes(routes!(audit::list_of_job))
+        .routes(routes!(quotas::get))
 }
 
 /// The OpenAPI document, as JSON with two spaces and a line feed at its end.

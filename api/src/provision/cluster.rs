@@ -6,6 +6,7 @@ use aws_sdk_ecs::types::{ClusterField, Tag};
 use super::tags::Tags;
 use super::{Changed, Clients, Context, Made, Resource};
 use crate::domain::job::{Capacity, FARGATE_SPOT, ResourceKind};
+use crate::domain::quota::Quota;
 use crate::error::{AwsFault, Error, FaultKind, Result, says};
 
 /// What DescribeClusters says of a cluster that was deleted, for a while.
@@ -125,6 +126,10 @@ impl Cluster {
 impl Resource for Cluster {
     fn kind(&self) -> ResourceKind {
         ResourceKind::Cluster
+    }
+
+    fn takes(&self) -> Option<Quota> {
+        (!self.named).then_some(Quota::Clusters)
     }
 
     fn wanted(&self, _: &Made) -> Vec<String> {

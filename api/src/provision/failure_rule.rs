@@ -14,6 +14,7 @@ use crate::domain::console::log_group_url;
 use crate::domain::deployment::Deployment;
 use crate::domain::ids::{JobKey, JobName, TeamName};
 use crate::domain::job::{Job, ResourceKind};
+use crate::domain::quota::Quota;
 use crate::domain::run::{FAILED_TO_START_CODES, INTERRUPTED_CODES, Run, STOPPED_CODES};
 use crate::domain::task::MAIN_CONTAINER;
 use crate::error::{AwsFault, Error, Result};
@@ -267,6 +268,10 @@ async fn put_event(
 impl Resource for FailureRule {
     fn kind(&self) -> ResourceKind {
         ResourceKind::FailureRule
+    }
+
+    fn takes(&self) -> Option<Quota> {
+        Some(Quota::Rules)
     }
 
     fn wanted(&self, made: &Made) -> Vec<String> {

@@ -18,6 +18,7 @@ use crate::domain::ids::TeamName;
 use crate::domain::job::{
     Grants, MANAGED_TAG_PREFIX, POLICY_CHARACTERS_MAX, ResourceKind, SecretStore, secret_resources,
 };
+use crate::domain::quota::Quota;
 use crate::error::{Error, Result, says};
 
 /// Name of the one inline policy of each role.
@@ -559,6 +560,11 @@ impl Role {
 impl Resource for Role {
     fn kind(&self) -> ResourceKind {
         self.kind
+    }
+
+    fn takes(&self) -> Option<Quota> {
+        // One that a team's jobs share is there with the team's first job.
+        (self.named.is_none() && self.own.is_none()).then_some(Quota::Roles)
     }
 
     fn wanted(&self, _: &Made) -> Vec<String> {

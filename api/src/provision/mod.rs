@@ -10,6 +10,7 @@ mod failure_rule;
 mod iam;
 mod log_group;
 pub mod names;
+mod quotas;
 mod rules;
 mod schedule;
 mod schedule_rule;
@@ -33,11 +34,14 @@ use crate::domain::job::{
     Capacity, Former, FormerGrants, Grants, Job, ResourceKind, ResourceState, ResourceStatus,
     Subscription,
 };
+use crate::domain::quota::Quota;
 use crate::domain::schedule::{Engine, EngineChoice};
 use crate::domain::violation::{Violation, ViolationCode};
 use crate::error::{AwsFault, Error, Result};
 
 pub use failure_rule::stack_pattern;
+use quotas::KnownUsage;
+pub use quotas::needs;
 
 /// Digits kept of the hash of a part: nobody gains from two that are the same.
 const HASH_DIGITS: usize = 32;
@@ -51,6 +55,7 @@ pub struct Clients {
     pub logs: aws_sdk_cloudwatchlogs::Client,
     pub scheduler: aws_sdk_scheduler::Client,
     pub sns: aws_sdk_sns::Client,
+    pub quotas: aws_sdk_servicequotas::Client,
     /// In a dry run, what notes the calls that change something in place of making them. What only
     /// reads is asked all the same.
     pub dry_run: Option<DryRun>,
@@ -73,6 +78,11 @@ impl Clients {
 #[async_trait]
 trait Resource: Send + Sync {
     fn kind(&self) -> ResourceKind;
+
+    /// Of what it is one, if there can be only so many of it that jobs come to feel it.
+    fn takes(&self) -> Option<Quota> {
+        None
+    }
 
     /// Everything that `ensure` would apply, as text, in the parts that can be applied on their own:
     /// a part that stays the same needs nothing done.
@@ -338,16 +348,19 @@ pub struct Hindrance {
 #[derive(Clone, Debug)]
 pub struct Provisioner {
     clients: Clients,
+    /// Clones share it.
+    known_usage: KnownUsage,
 }
 
 impl Provisioner {
     pub fn new(clients: Clients) -> Provisioner {
-        Provisioner { clients }
+        Provisioner { clients, known_usage: KnownUsage::default() }
     }
 
     /// One that notes in `dry_run` what it would change, and changes nothing.
     pub fn dry(&self, dry_run: DryRun) -> Provisioner {
-        Provisioner { clients: Clients { dry_run: Some(dry_run), ..self.clients.clone() } }
+        let clients = Clients { dry_run: Some(dry_run), ..self.clients.clone() };
+        Provisioner { clients, known_usage: self.known_usage.clone() }
     }
 
     /// Makes AWS match `plan`, as far as it can be done until `deadline`. `known` is what earlier

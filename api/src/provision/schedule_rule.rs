@@ -11,6 +11,7 @@ use super::rules::{Rule, RuleTrigger, dead_letters, retry_policy};
 use super::start::{EVENT_AGE_SECONDS, Start, invalid};
 use super::{Changed, Clients, Context, Made, Resource};
 use crate::domain::job::{FARGATE_SPOT, Placement, ResourceKind};
+use crate::domain::quota::Quota;
 use crate::error::Result;
 
 pub(super) struct ScheduleRule {
@@ -118,6 +119,10 @@ fn ecs_parameters(placement: &Placement, family: &str, revision: &str) -> Result
 impl Resource for ScheduleRule {
     fn kind(&self) -> ResourceKind {
         ResourceKind::ScheduleRule
+    }
+
+    fn takes(&self) -> Option<Quota> {
+        Some(Quota::Rules)
     }
 
     fn wanted(&self, made: &Made) -> Vec<String> {

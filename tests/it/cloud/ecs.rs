@@ -13,6 +13,7 @@ use aws_sdk_ecs::operation::describe_task_definition::{
     DescribeTaskDefinitionInput, DescribeTaskDefinitionOutput,
 };
 use aws_sdk_ecs::operation::describe_tasks::{DescribeTasksInput, DescribeTasksOutput};
+use aws_sdk_ecs::operation::list_clusters::{ListClustersInput, ListClustersOutput};
 use aws_sdk_ecs::operation::list_task_definitions::{
     ListTaskDefinitionsInput, ListTaskDefinitionsOutput,
 };
@@ -158,6 +159,7 @@ pub(super) fn client(cloud: &Cloud) -> Client {
         [
             cloud
                 .read("ecs:DescribeClusters", mock!(Client::describe_clusters), describe_clusters,),
+            cloud.read("ecs:ListClusters", mock!(Client::list_clusters), list_clusters),
             cloud.write("ecs:CreateCluster", mock!(Client::create_cluster), create_cluster,),
             cloud.write(
                 "ecs:PutClusterCapacityProviders",
@@ -216,6 +218,20 @@ fn described(
         .status(if cluster.deleted { "INACTIVE" } else { cluster.status.unwrap_or("ACTIVE") })
         .set_capacity_providers(Some(cluster.capacity_providers.clone()))
         .set_tags(with_tags.then(|| tag_list(&cluster.tags)))
+}
+
+fn list_clusters(
+    state: &mut State,
+    input: &ListClustersInput,
+) -> Result<ListClustersOutput, Refusal> {
+    let size = input.max_results().map_or(PAGE, |size| usize::try_from(size).unwrap());
+    if !(1..=PAGE).contains(&size) {
+        return Err(refusal("InvalidParameterException", "maxResults is out of bounds."));
+    }
+    let clusters = state.ecs.clusters.keys();
+    let arns: Vec<String> = clusters.map(|name| arn("ecs", &format!("cluster/{name}"))).collect();
+    let (arns, next) = page(&arns, input.next_token(), size);
+    Ok(ListClustersOutput::builder().set_cluster_arns(Some(arns)).set_next_token(next).build())
 }
 
 fn describe_clusters(

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use aws_sdk_eventbridge::Client;
 use aws_sdk_eventbridge::operation::delete_rule::{DeleteRuleInput, DeleteRuleOutput};
 use aws_sdk_eventbridge::operation::disable_rule::{DisableRuleInput, DisableRuleOutput};
+use aws_sdk_eventbridge::operation::list_rules::{ListRulesInput, ListRulesOutput};
 use aws_sdk_eventbridge::operation::list_tags_for_resource::{
     ListTagsForResourceInput, ListTagsForResourceOutput,
 };
@@ -19,7 +20,7 @@ use aws_sdk_eventbridge::types::{
 };
 use aws_smithy_mocks::mock;
 
-use super::{Cloud, Refusal, Standing, State, Tags, arn, client, content_of, refusal};
+use super::{Cloud, Refusal, Standing, State, Tags, arn, client, content_of, page, refusal};
 
 /// Amazon EventBridge quotas: the size of an event pattern.
 pub(crate) const PATTERN_MAX: usize = 2048;
@@ -86,6 +87,7 @@ pub(super) fn client(cloud: &Cloud) -> Client {
                 mock!(Client::list_tags_for_resource),
                 list_tags_for_resource,
             ),
+            cloud.read("events:ListRules", mock!(Client::list_rules), list_rules),
             cloud.write("events:PutRule", mock!(Client::put_rule), put_rule),
             cloud.write("events:DisableRule", mock!(Client::disable_rule), disable_rule),
             cloud.write("events:DeleteRule", mock!(Client::delete_rule), delete_rule),
@@ -106,6 +108,20 @@ fn list_tags_for_resource(
     let tags =
         rule.tags.iter().map(|(key, value)| Tag::builder().key(key).value(value).build().unwrap());
     Ok(ListTagsForResourceOutput::builder().set_tags(Some(tags.collect())).build())
+}
+
+/// In pages of at most 100.
+fn list_rules(state: &mut State, input: &ListRulesInput) -> Result<ListRulesOutput, Refusal> {
+    let size = input.limit().map_or(100, |limit| usize::try_from(limit).unwrap());
+    if !(1..=100).contains(&size) {
+        return Err(refusal("ValidationException", "Value at 'limit' is out of bounds."));
+    }
+    let names: Vec<&String> = state.events.rules.keys().collect();
+    let (names, next) = page(&names, input.next_token(), size);
+    let rules = names
+        .into_iter()
+        .map(|name| aws_sdk_eventbridge::types::Rule::builder().name(name).build());
+    Ok(ListRulesOutput::builder().set_rules(Some(rules.collect())).set_next_token(next).build())
 }
 
 /// Replaces all of the rule but its targets and its tags: those are taken for a new rule only.

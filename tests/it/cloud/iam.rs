@@ -6,6 +6,9 @@ use aws_sdk_iam::Client;
 use aws_sdk_iam::operation::create_role::{CreateRoleInput, CreateRoleOutput};
 use aws_sdk_iam::operation::delete_role::{DeleteRoleInput, DeleteRoleOutput};
 use aws_sdk_iam::operation::delete_role_policy::{DeleteRolePolicyInput, DeleteRolePolicyOutput};
+use aws_sdk_iam::operation::get_account_summary::{
+    GetAccountSummaryInput, GetAccountSummaryOutput,
+};
 use aws_sdk_iam::operation::get_role::{GetRoleInput, GetRoleOutput};
 use aws_sdk_iam::operation::put_role_permissions_boundary::{
     PutRolePermissionsBoundaryInput, PutRolePermissionsBoundaryOutput,
@@ -25,6 +28,10 @@ use super::{ACCOUNT, Cloud, Refusal, Standing, State, Tags, client, content_of, 
 #[derive(Default)]
 pub(crate) struct Iam {
     pub(crate) roles: BTreeMap<String, Role>,
+    /// How many there can be, if the account's summary says so.
+    pub(crate) roles_quota: Option<i32>,
+    /// The account's summary does not say how many roles there are.
+    pub(crate) tells_no_roles: bool,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -68,6 +75,11 @@ pub(super) fn client(cloud: &Cloud) -> Client {
         aws_sdk_iam,
         [
             cloud.read("iam:GetRole", mock!(Client::get_role), get_role),
+            cloud.read(
+                "iam:GetAccountSummary",
+                mock!(Client::get_account_summary),
+                get_account_summary,
+            ),
             cloud.write("iam:CreateRole", mock!(Client::create_role), create_role),
             cloud.write("iam:DeleteRole", mock!(Client::delete_role), delete_role),
             cloud.write(
@@ -110,6 +122,21 @@ fn get_role(state: &mut State, input: &GetRoleInput) -> Result<GetRoleOutput, Re
     let role = state.iam.role(input.role_name())?;
     let role = described(input.role_name().unwrap(), role);
     Ok(GetRoleOutput::builder().role(role).build())
+}
+
+fn get_account_summary(
+    state: &mut State,
+    _: &GetAccountSummaryInput,
+) -> Result<GetAccountSummaryOutput, Refusal> {
+    let roles = i32::try_from(state.iam.roles.len()).unwrap();
+    let mut told = GetAccountSummaryOutput::builder().summary_map("Users".into(), 7);
+    if !state.iam.tells_no_roles {
+        told = told.summary_map("Roles".into(), roles);
+    }
+    if let Some(quota) = state.iam.roles_quota {
+        told = told.summary_map("RolesQuota".into(), quota);
+    }
+    Ok(told.build())
 }
 
 fn create_role(state: &mut State, input: &CreateRoleInput) -> Result<CreateRoleOutput, Refusal> {

@@ -11,6 +11,7 @@ mod events;
 mod expression;
 mod iam;
 mod logs;
+mod quotas;
 mod scheduler;
 mod sns;
 
@@ -37,6 +38,7 @@ pub(crate) use ecs::{Cluster, Ecs};
 pub(crate) use events::{Events, Rule, TargetRefusal};
 pub(crate) use iam::{Iam, Role};
 pub(crate) use logs::{LogGroup, Logs};
+pub(crate) use quotas::Quotas;
 pub(crate) use scheduler::{GROUP, Scheduler};
 pub(crate) use sns::{Sns, Topic};
 
@@ -134,6 +136,7 @@ pub(crate) struct State {
     pub(crate) scheduler: Scheduler,
     pub(crate) sns: Sns,
     pub(crate) logs: Logs,
+    pub(crate) quotas: Quotas,
     calls: Vec<Call>,
     failures: Vec<Failure>,
 }
@@ -215,22 +218,26 @@ impl Cloud {
     }
 
     pub(crate) fn app_of(&self, deployment: Deployment) -> App {
-        let ecs = ecs::client(self);
-        let logs = logs::client(self);
+        let clients = self.clients();
         App {
             store: self.store(),
-            provisioner: Provisioner::new(Clients {
-                ecs: ecs.clone(),
-                events: events::client(self),
-                iam: iam::client(self),
-                logs: logs.clone(),
-                scheduler: scheduler::client(self),
-                sns: sns::client(self),
-                dry_run: None,
-            }),
-            fleet: Fleet::new(ecs, logs),
+            fleet: Fleet::new(clients.ecs.clone(), clients.logs.clone()),
+            provisioner: Provisioner::new(clients),
             deployment,
             author: None,
+        }
+    }
+
+    pub(crate) fn clients(&self) -> Clients {
+        Clients {
+            ecs: ecs::client(self),
+            events: events::client(self),
+            iam: iam::client(self),
+            logs: logs::client(self),
+            scheduler: scheduler::client(self),
+            sns: sns::client(self),
+            quotas: quotas::client(self),
+            dry_run: None,
         }
     }
 

@@ -6,12 +6,13 @@ use aws_sdk_scheduler::Client;
 use aws_sdk_scheduler::operation::create_schedule::{CreateScheduleInput, CreateScheduleOutput};
 use aws_sdk_scheduler::operation::delete_schedule::{DeleteScheduleInput, DeleteScheduleOutput};
 use aws_sdk_scheduler::operation::get_schedule::{GetScheduleInput, GetScheduleOutput};
+use aws_sdk_scheduler::operation::list_schedules::{ListSchedulesInput, ListSchedulesOutput};
 use aws_sdk_scheduler::operation::update_schedule::{UpdateScheduleInput, UpdateScheduleOutput};
 use aws_sdk_scheduler::primitives::DateTime;
-use aws_sdk_scheduler::types::{FlexibleTimeWindow, ScheduleState, Target};
+use aws_sdk_scheduler::types::{FlexibleTimeWindow, ScheduleState, ScheduleSummary, Target};
 use aws_smithy_mocks::mock;
 
-use super::{Cloud, Refusal, Standing, State, Tags, arn, client, content_of, refusal};
+use super::{Cloud, Refusal, Standing, State, Tags, arn, client, content_of, page, refusal};
 
 /// The group that the stack has.
 pub(crate) const GROUP: &str = "cronplane-group";
@@ -22,6 +23,8 @@ const DESCRIPTION_MAX: usize = 512;
 #[derive(Default)]
 pub(crate) struct Scheduler {
     pub(crate) schedules: BTreeMap<String, Schedule>,
+    /// So many are in another group.
+    pub(crate) foreign: usize,
     /// What the next schedules are refused with.
     pub(crate) refusals: VecDeque<&'static str>,
 }
@@ -55,6 +58,7 @@ pub(super) fn client(cloud: &Cloud) -> Client {
         aws_sdk_scheduler,
         [
             cloud.read("scheduler:GetSchedule", mock!(Client::get_schedule), get_schedule),
+            cloud.read("scheduler:ListSchedules", mock!(Client::list_schedules), list_schedules),
             cloud.write(
                 "scheduler:CreateSchedule",
                 mock!(Client::create_schedule),
@@ -169,6 +173,25 @@ fn get_schedule(state: &mut State, input: &GetScheduleInput) -> Result<GetSchedu
         .set_description(known.description.clone())
         .target(known.target.clone())
         .build())
+}
+
+/// Of all groups: there is another one in the account, with schedules of somebody else.
+fn list_schedules(
+    state: &mut State,
+    input: &ListSchedulesInput,
+) -> Result<ListSchedulesOutput, Refusal> {
+    let foreign = (0..state.scheduler.foreign).map(|_| "default");
+    let groups: Vec<&str> =
+        state.scheduler.schedules.keys().map(|_| GROUP).chain(foreign).collect();
+    let size = usize::try_from(input.max_results().unwrap_or(100)).unwrap();
+    let (groups, next) = page(&groups, input.next_token(), size);
+    let schedules =
+        groups.iter().map(|group| ScheduleSummary::builder().group_name(*group).build());
+    Ok(ListSchedulesOutput::builder()
+        .set_schedules(Some(schedules.collect()))
+        .set_next_token(next)
+        .build()
+        .unwrap())
 }
 
 fn delete_schedule(

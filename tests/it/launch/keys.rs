@@ -16,8 +16,9 @@ use crate::job::{
 
 /// A day, in seconds.
 const DAY: i64 = 86_400;
-/// The call of a create with a key that writes the job: those before read the key and the team.
-const CREATE_WRITES: usize = 2;
+/// The call of a create with a key that writes the job: those before read the key and the team, and look
+/// at AWS's quotas.
+const CREATE_WRITES: usize = 7;
 
 /// What a client is answered.
 #[derive(Debug)]
