@@ -7,15 +7,14 @@ use async_trait::async_trait;
 use aws_sdk_scheduler::operation::get_schedule::GetScheduleOutput;
 use aws_sdk_scheduler::primitives::DateTime;
 use aws_sdk_scheduler::types::{
-    ActionAfterCompletion, AssignPublicIp, AwsVpcConfiguration, CapacityProviderStrategyItem,
-    DeadLetterConfig, EcsParameters, FlexibleTimeWindow, FlexibleTimeWindowMode, LaunchType,
-    NetworkConfiguration, PropagateTags, RetryPolicy, ScheduleState, Target,
+    ActionAfterCompletion, DeadLetterConfig, FlexibleTimeWindow, FlexibleTimeWindowMode,
+    RetryPolicy, ScheduleState, Target,
 };
 use jiff::{SignedDuration, Timestamp};
 
-use super::start::{EVENT_AGE_SECONDS, Start, invalid};
+use super::start::{EVENT_AGE_SECONDS, Start, ecs_parameters, invalid};
 use super::{Changed, Clients, Context, Made, Resource};
-use crate::domain::job::{FARGATE_SPOT, Placement, ResourceKind};
+use crate::domain::job::ResourceKind;
 use crate::domain::schedule::Timing;
 use crate::error::{Error, FaultKind, Result, says};
 
@@ -73,9 +72,12 @@ impl Schedule {
         let target = match &self.start {
             Start::Task { cluster_arn, placement, family } => {
                 let revision = made.arn(ResourceKind::TaskDefinition)?;
-                Target::builder()
-                    .arn(cluster_arn)
-                    .ecs_parameters(ecs_parameters(placement, family, revision)?)
+                Target::builder().arn(cluster_arn).ecs_parameters(ecs_parameters!(
+                    aws_sdk_scheduler,
+                    placement,
+                    family,
+                    revision
+                ))
             }
             Start::Message { queue_arn, .. } => Target::builder().arn(queue_arn),
         };
@@ -236,47 +238,6 @@ fn role_delay(error: Error) -> Error {
         }
         other => other,
     }
-}
-
-fn ecs_parameters(placement: &Placement, family: &str, revision: &str) -> Result<EcsParameters> {
-    let network = &placement.network;
-    let network = AwsVpcConfiguration::builder()
-        .set_subnets(Some(network.subnets.clone()))
-        .set_security_groups(
-            Some(network.security_groups.clone()).filter(|groups| !groups.is_empty()),
-        )
-        .assign_public_ip(if network.assign_public_ip {
-            AssignPublicIp::Enabled
-        } else {
-            AssignPublicIp::Disabled
-        })
-        .build()
-        .map_err(invalid)?;
-    let ecs = EcsParameters::builder()
-        .task_definition_arn(revision)
-        .task_count(1)
-        .platform_version(&placement.platform_version)
-        .enable_execute_command(placement.enable_execute_command)
-        .enable_ecs_managed_tags(placement.enable_ecs_managed_tags)
-        .group(format!("family:{family}"))
-        .network_configuration(
-            NetworkConfiguration::builder().awsvpc_configuration(network).build(),
-        )
-        // The tags of the task definition say whose the task is.
-        .propagate_tags(PropagateTags::TaskDefinition);
-    // A launch type and a strategy exclude each other.
-    let ecs = if placement.capacity.wants_spot() {
-        ecs.capacity_provider_strategy(
-            CapacityProviderStrategyItem::builder()
-                .capacity_provider(FARGATE_SPOT)
-                .weight(1)
-                .build()
-                .map_err(invalid)?,
-        )
-    } else {
-        ecs.launch_type(LaunchType::Fargate)
-    };
-    ecs.build().map_err(invalid)
 }
 
 #[async_trait]

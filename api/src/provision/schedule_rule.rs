@@ -1,16 +1,13 @@
 //! The rule that starts a job's tasks on its schedule.
 
 use async_trait::async_trait;
-use aws_sdk_eventbridge::types::{
-    AssignPublicIp, AwsVpcConfiguration, CapacityProviderStrategyItem, EcsParameters,
-    InputTransformer, LaunchType, NetworkConfiguration, PropagateTags, Target,
-};
+use aws_sdk_eventbridge::types::{InputTransformer, Target};
 
 use super::names::TARGET_ID;
 use super::rules::{Rule, RuleTrigger, dead_letters, retry_policy};
-use super::start::{EVENT_AGE_SECONDS, Start, invalid};
+use super::start::{EVENT_AGE_SECONDS, Start, ecs_parameters, invalid};
 use super::{Changed, Clients, Context, Made, Resource};
-use crate::domain::job::{FARGATE_SPOT, Placement, ResourceKind};
+use crate::domain::job::ResourceKind;
 use crate::domain::quota::Quota;
 use crate::error::Result;
 
@@ -51,7 +48,7 @@ impl ScheduleRule {
         let target = match &self.start {
             Start::Task { cluster_arn, placement, family } => {
                 let revision = made.arn(ResourceKind::TaskDefinition)?;
-                let ecs = ecs_parameters(placement, family, revision)?;
+                let ecs = ecs_parameters!(aws_sdk_eventbridge, placement, family, revision);
                 let target = Target::builder().arn(cluster_arn).role_arn(&self.role_arn);
                 target.ecs_parameters(ecs)
             }
@@ -72,47 +69,6 @@ impl ScheduleRule {
             .build()
             .map_err(invalid)
     }
-}
-
-fn ecs_parameters(placement: &Placement, family: &str, revision: &str) -> Result<EcsParameters> {
-    let network = &placement.network;
-    let network = AwsVpcConfiguration::builder()
-        .set_subnets(Some(network.subnets.clone()))
-        .set_security_groups(
-            Some(network.security_groups.clone()).filter(|groups| !groups.is_empty()),
-        )
-        .assign_public_ip(if network.assign_public_ip {
-            AssignPublicIp::Enabled
-        } else {
-            AssignPublicIp::Disabled
-        })
-        .build()
-        .map_err(invalid)?;
-    let ecs = EcsParameters::builder()
-        .task_definition_arn(revision)
-        .task_count(1)
-        .platform_version(&placement.platform_version)
-        .enable_execute_command(placement.enable_execute_command)
-        .enable_ecs_managed_tags(placement.enable_ecs_managed_tags)
-        .group(format!("family:{family}"))
-        .network_configuration(
-            NetworkConfiguration::builder().awsvpc_configuration(network).build(),
-        )
-        // The tags of the task definition say whose the task is.
-        .propagate_tags(PropagateTags::TaskDefinition);
-    // A launch type and a strategy exclude each other.
-    let ecs = if placement.capacity.wants_spot() {
-        ecs.capacity_provider_strategy(
-            CapacityProviderStrategyItem::builder()
-                .capacity_provider(FARGATE_SPOT)
-                .weight(1)
-                .build()
-                .map_err(invalid)?,
-        )
-    } else {
-        ecs.launch_type(LaunchType::Fargate)
-    };
-    ecs.build().map_err(invalid)
 }
 
 #[async_trait]

@@ -71,3 +71,52 @@ impl Start {
 pub(super) fn invalid(error: aws_smithy_types::error::operation::BuildError) -> Error {
     Error::Internal(error.to_string())
 }
+
+/// How ECS is to run the task, in the types of the SDK crate `$sdk`: those of EventBridge and of its Scheduler have
+/// the same names and are not the same.
+macro_rules! ecs_parameters {
+    ($sdk:ident, $placement:expr, $family:expr, $revision:expr) => {{
+        use $sdk::types::{
+            AssignPublicIp, AwsVpcConfiguration, CapacityProviderStrategyItem, EcsParameters,
+            LaunchType, NetworkConfiguration, PropagateTags,
+        };
+        let placement: &$crate::domain::job::Placement = $placement;
+        let network = &placement.network;
+        let groups = Some(network.security_groups.clone()).filter(|groups| !groups.is_empty());
+        let public_ip = match network.assign_public_ip {
+            true => AssignPublicIp::Enabled,
+            false => AssignPublicIp::Disabled,
+        };
+        let network = AwsVpcConfiguration::builder()
+            .set_subnets(Some(network.subnets.clone()))
+            .set_security_groups(groups)
+            .assign_public_ip(public_ip)
+            .build()
+            .map_err($crate::provision::start::invalid)?;
+        let ecs = EcsParameters::builder()
+            .task_definition_arn($revision)
+            .task_count(1)
+            .platform_version(&placement.platform_version)
+            .enable_execute_command(placement.enable_execute_command)
+            .enable_ecs_managed_tags(placement.enable_ecs_managed_tags)
+            .group(format!("family:{}", $family))
+            .network_configuration(
+                NetworkConfiguration::builder().awsvpc_configuration(network).build(),
+            )
+            // The tags of the task definition say whose the task is.
+            .propagate_tags(PropagateTags::TaskDefinition);
+        // A launch type and a strategy exclude each other.
+        let ecs = if placement.capacity.wants_spot() {
+            let spot = CapacityProviderStrategyItem::builder()
+                .capacity_provider($crate::domain::job::FARGATE_SPOT)
+                .weight(1)
+                .build()
+                .map_err($crate::provision::start::invalid)?;
+            ecs.capacity_provider_strategy(spot)
+        } else {
+            ecs.launch_type(LaunchType::Fargate)
+        };
+        ecs.build().map_err($crate::provision::start::invalid)?
+    }};
+}
+pub(super) use ecs_parameters;
