@@ -21,9 +21,6 @@ use crate::error::{Error, FaultKind, Result, says};
 /// What Scheduler puts the time in place of that the schedule meant. EventBridge Scheduler User Guide,
 /// "Adding context attributes in EventBridge Scheduler".
 const SCHEDULED_TIME: &str = "<aws.scheduler.scheduled-time>";
-/// After its last start, and the time for which that is tried, a schedule is switched off where it is written
-/// once more: what AWS does with an `at` that is past and is updated is nowhere written.
-const SPENT_AFTER: SignedDuration = SignedDuration::from_mins(20);
 /// What is said of a role that was made a moment ago and that Scheduler does not know yet.
 const ROLE_IS_NEW: &str = "must allow AWS EventBridge Scheduler to assume the role";
 
@@ -36,6 +33,9 @@ pub(super) struct Schedule {
     /// A start of a rate, from which all are counted.
     anchor: Timestamp,
     enabled: bool,
+    /// Whether there is anything left to start. What is past AWS refuses, and an `at` that has started once must
+    /// not start again: then there is nothing to write.
+    has_starts: bool,
     now: Timestamp,
     start: Start,
     role_arn: String,
@@ -49,17 +49,19 @@ impl Schedule {
         let group = deployment.schedule_group.clone();
         let timing = job.timing();
         let window = i64::from(timing.bounds.flexible_window_minutes.unwrap_or_default());
-        let grace = SPENT_AFTER + SignedDuration::from_mins(window);
-        let since = context.now.checked_sub(grace).unwrap_or(context.now);
+        // In its window a start can still come.
+        let since = context.now.checked_sub(SignedDuration::from_mins(window));
+        let since = since.unwrap_or(context.now);
         let anchor = timing.scheduler_anchor(job.scheduled_since).unwrap_or(job.scheduled_since);
-        let is_spent = timing.starts(since, anchor).next().is_none();
+        let has_starts = timing.starts(since, anchor).next().is_some();
         Schedule {
             arn: deployment.arn("scheduler", &format!("schedule/{group}/{name}")),
             name,
             group,
             description: context.schedule_description(),
             anchor,
-            enabled: job.definition.enabled && !is_spent,
+            enabled: job.definition.enabled,
+            has_starts,
             now: context.now,
             timing,
             start: Start::of(context),
@@ -195,7 +197,8 @@ impl Schedule {
     /// Switches the schedule off, and leaves it else as it is; one that is gone is off.
     pub(super) async fn disable(&self, clients: &Clients) -> Result<()> {
         let Some(found) = self.found(clients).await? else { return Ok(()) };
-        if found.state == Some(ScheduleState::Disabled)
+        if !self.has_starts
+            || found.state == Some(ScheduleState::Disabled)
             || clients.notes("scheduler:UpdateSchedule", &self.arn)
         {
             return Ok(());
@@ -260,10 +263,14 @@ impl Resource for Schedule {
     /// Nobody else's: what is in the stack's group is the stack's.
     async fn ensure(&self, clients: &Clients, made: &Made, _: &Changed) -> Result<String> {
         let target = self.target(made)?;
-        if self.found(clients).await?.is_some() {
-            self.update(clients, target).await?;
-        } else {
-            self.create(clients, target).await?;
+        match (self.found(clients).await?, self.has_starts) {
+            (Some(_), true) => self.update(clients, target).await?,
+            (None, true) => self.create(clients, target).await?,
+            (Some(_), false) => {}
+            (None, false) => {
+                let message = "its last start passed before the schedule could be made";
+                return Err(Error::Conflict(message.to_owned()));
+            }
         }
         Ok(self.arn.clone())
     }

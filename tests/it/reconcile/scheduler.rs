@@ -237,24 +237,60 @@ async fn a_rate_keeps_its_phase() {
 }
 
 #[tokio::test]
-async fn what_has_nothing_left_to_start_is_switched_off_where_it_is_written_again() {
+async fn what_has_nothing_left_to_start_is_not_written_again() {
     let mut wanted = definition();
     wanted["schedule"] = json!("at(2026-11-23T15:00:00)");
+    wanted["flexible_window_minutes"] = json!(15);
     let (cloud, app) = made(wanted).await;
-    let enabled = |cloud: &Cloud| cloud.state().scheduler.schedules[BASE].enabled;
-    assert!(enabled(&cloud));
-    // The start may still be on its way.
+    let starts = |cloud: &Cloud| {
+        let target = target(cloud);
+        target
+            .ecs_parameters()
+            .unwrap()
+            .task_definition_arn()
+            .rsplit(':')
+            .next()
+            .unwrap()
+            .to_owned()
+    };
+    // In its window the start may still come.
     patch(&app, json!({"image": "busybox:2"}), moment(3600 + 600)).await.unwrap();
-    assert!(enabled(&cloud));
+    assert_eq!(starts(&cloud), "2");
+    cloud.take_calls();
     let job = patch(&app, json!({"image": "busybox:3"}), moment(2 * 3600)).await.unwrap();
     assert_eq!((job.view.job.phase, job.view.next_starts), (Phase::Ready, vec![]));
-    assert!(!enabled(&cloud));
+    assert_eq!(cloud.take_writes(), ["ecs:RegisterTaskDefinition"]);
+    assert_eq!(starts(&cloud), "2");
+    // It can be paused, and has nothing to be resumed for.
+    app.job_set_enabled(&key(), false, moment(2 * 3600)).await.unwrap();
+    let refused = app.job_set_enabled(&key(), true, moment(2 * 3600)).await.unwrap_err();
+    assert!(matches!(refused, Error::Invalid(found) if found[0].pointer == "/schedule"));
     // Another time that is past is a mistake; one to come is not.
     let past = json!({"schedule": "at(2026-11-23T15:30:00)"});
     let refused = patch(&app, past, moment(2 * 3600)).await.unwrap_err();
     assert!(matches!(refused, Error::Invalid(found) if found[0].pointer == "/schedule"));
-    patch(&app, json!({"schedule": "at(2026-11-24T15:30:00)"}), moment(2 * 3600)).await.unwrap();
-    assert!(enabled(&cloud));
+    let next = json!({"schedule": "at(2026-11-24T15:30:00)", "enabled": true});
+    patch(&app, next, moment(2 * 3600)).await.unwrap();
+    assert!(cloud.state().scheduler.schedules[BASE].enabled);
+    assert_eq!(starts(&cloud), "3");
+}
+
+/// A start that could not be made is not a job that is ready.
+#[tokio::test]
+async fn a_time_that_passes_before_its_schedule_is_made_is_told() {
+    let cloud = Cloud::default();
+    let app = cloud.app();
+    let mut wanted = definition();
+    wanted["schedule"] = json!("at(2026-11-23T14:05:00)");
+    cloud.fail("scheduler:CreateSchedule", 100, "InternalServerException", "later");
+    let job = app.job_create(team(), wanted, short_moment(0)).await.unwrap().job;
+    assert_eq!(job.phase, Phase::Provisioning);
+    cloud.mend();
+    sweep_for_an_hour(&app, 360).await;
+    let job = stored(&app).await.unwrap();
+    assert_eq!(job.phase, Phase::Failed);
+    assert!(job.reason.unwrap().contains("passed before the schedule could be made"));
+    assert!(cloud.state().scheduler.schedules.is_empty());
 }
 
 #[tokio::test]
