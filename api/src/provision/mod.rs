@@ -6,11 +6,13 @@
 
 mod cluster;
 mod containers;
+mod context;
 mod failure_rule;
 mod iam;
 mod log_group;
 pub mod names;
 mod quotas;
+mod roles;
 mod rules;
 mod schedule;
 mod schedule_rule;
@@ -31,14 +33,14 @@ use crate::domain::deployment::Deployment;
 use crate::domain::dry_run::DryRun;
 use crate::domain::ids::TeamName;
 use crate::domain::job::{
-    Capacity, Former, FormerGrants, Grants, Job, ResourceKind, ResourceState, ResourceStatus,
-    Subscription,
+    Capacity, Former, FormerGrants, Job, ResourceKind, ResourceState, ResourceStatus, Subscription,
 };
 use crate::domain::quota::Quota;
 use crate::domain::schedule::{Engine, EngineChoice};
 use crate::domain::violation::{Violation, ViolationCode};
 use crate::error::{AwsFault, Error, Result};
 
+use context::Context;
 pub use failure_rule::stack_pattern;
 use quotas::KnownUsage;
 pub use quotas::needs;
@@ -154,8 +156,8 @@ pub fn plan(job: &Job, deployment: &Deployment, now: Timestamp) -> Plan {
     let context = Context { now, ..Context::of(job, deployment) };
     let cluster = cluster::Cluster::of(&context);
     let log_group = log_group::LogGroup::of(&context);
-    let execution_role = iam::execution_role(&context);
-    let events_role = iam::events_role(&context);
+    let execution_role = roles::execution_role(&context);
+    let events_role = roles::events_role(&context);
     let topic = topic::Topic::of(&context);
     let task_definition = task_definition::TaskDefinition::of(&context);
     let rule: Box<dyn Resource> = Box::new(schedule_rule::ScheduleRule::of(&context));
@@ -200,117 +202,13 @@ pub fn has_former_grants(job: &Job, deployment: &Deployment) -> bool {
     let policies = |job: &Job| {
         let context = Context::of(job, deployment);
         let made = Made::default();
-        (iam::execution_role(&context).wanted(&made), iam::events_role(&context).wanted(&made))
+        (roles::execution_role(&context).wanted(&made), roles::events_role(&context).wanted(&made))
     };
     let narrow = Job { former: Former::default(), ..job.clone() };
     // The policies of roles that a team shares say nothing of the job's own cluster.
     let own_cluster = |former: &FormerGrants| former.grants.clusters.contains(&None);
     job.former.grants.as_ref().is_some_and(own_cluster)
         || job.former.grants.is_some() && policies(job) != policies(&narrow)
-}
-
-/// What the resources of one job have in common.
-struct Context<'a> {
-    job: &'a Job,
-    deployment: &'a Deployment,
-    names: names::Names,
-    tags: tags::Tags,
-    now: Timestamp,
-}
-
-impl<'a> Context<'a> {
-    fn of(job: &'a Job, deployment: &'a Deployment) -> Context<'a> {
-        let key = job.key();
-        Context {
-            job,
-            deployment,
-            names: names::Names::of(deployment, &key),
-            tags: tags::Tags::of(deployment, &key, &job.definition.tags, &job.former.tags),
-            now: job.updated_at,
-        }
-    }
-
-    /// What carries the schedule.
-    fn engine(&self) -> Engine {
-        self.job.engine(self.deployment.engine)
-    }
-
-    /// Whether there may be a schedule rule, or a schedule: because it is wanted, or because it was.
-    fn may_stand(&self, kind: ResourceKind) -> bool {
-        let wanted = match self.engine() {
-            Engine::Rule => ResourceKind::ScheduleRule,
-            Engine::Scheduler => ResourceKind::Schedule,
-        };
-        kind == wanted || self.job.resources.contains_key(&kind) || self.job.former.engine
-    }
-
-    fn schedule_description(&self) -> String {
-        let described = self.job.definition.description.clone();
-        described.unwrap_or_else(|| format!("Schedule of the Cronplane job {}", self.job.key()))
-    }
-
-    /// What starting the job's tasks takes, those too that are on their way from before a change.
-    fn grants(&self) -> Grants {
-        let former = self.job.former.grants.as_ref().map(|former| &former.grants);
-        Grants::of(&self.job.definition).and(former.unwrap_or(&Grants::default()))
-    }
-
-    fn cluster_arn_of(&self, named: Option<&str>) -> String {
-        let name = named.unwrap_or(&self.names.base);
-        self.deployment.arn("ecs", &format!("cluster/{name}"))
-    }
-
-    /// The cluster in which the job's tasks run: its own, or the one it names.
-    fn cluster_name(&self) -> &str {
-        self.job.definition.cluster.as_deref().unwrap_or(&self.names.base)
-    }
-
-    fn cluster_arn(&self) -> String {
-        self.cluster_arn_of(self.job.definition.cluster.as_deref())
-    }
-
-    fn role_arn(&self, name: &str) -> String {
-        role_arn(self.deployment, name)
-    }
-
-    /// Whether the job's roles are those that its team's jobs share.
-    fn shares_roles(&self) -> bool {
-        self.deployment.engine == EngineChoice::Scheduler
-            && self.job.definition.secret_references().next().is_none()
-    }
-
-    /// The role with which ECS starts the containers: the one that the job names, its team's or its own.
-    fn execution_role_arn(&self) -> String {
-        match self.job.definition.execution_role.as_deref() {
-            None if self.shares_roles() => {
-                let [name, _] = names::team_roles(self.deployment, &self.job.team);
-                self.role_arn(&name)
-            }
-            named => self.execution_role_arn_of(named),
-        }
-    }
-
-    /// The role with which the engine runs the task: its team's or its own.
-    fn events_role_arn(&self) -> String {
-        if self.shares_roles() {
-            let [_, name] = names::team_roles(self.deployment, &self.job.team);
-            return self.role_arn(&name);
-        }
-        self.role_arn(&self.names.events_role)
-    }
-
-    /// Whether the stack's failure rule tells of the job's failures, by way of Cronplane, and not one of its own.
-    fn shares_failure_rule(&self) -> bool {
-        shares_failure_rule(self.deployment)
-    }
-
-    fn execution_role_arn_of(&self, named: Option<&str>) -> String {
-        named.map_or_else(|| self.role_arn(&self.names.execution_role), str::to_owned)
-    }
-
-    fn rule_arn(&self, name: &str) -> String {
-        self.deployment.arn("events", &format!("rule/{name}"))
-    }
 }
 
 /// The ARN of a role that Cronplane makes.
@@ -562,7 +460,7 @@ impl Provisioner {
         deployment: &Deployment,
         deadline: Instant,
     ) -> Result<()> {
-        for role in iam::team_roles(deployment, team) {
+        for role in roles::team_roles(deployment, team) {
             retried(deadline, || role.remove(&self.clients)).await?;
         }
         Ok(())
