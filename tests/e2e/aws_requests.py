@@ -98,6 +98,11 @@ def _account_wide(_parameters: dict, _world: World) -> str:
     return ACCOUNT_WIDE
 
 
+def _schedule(parameters: dict, world: World) -> str:
+    """Of this alone IAM is asked, and not of the group."""
+    return world.arn("scheduler", f"schedule/{parameters.get('GroupName', 'default')}/{parameters['Name']}")
+
+
 PLAIN = {
     "ecs:PutClusterCapacityProviders": lambda parameters, world: world.cluster(parameters["cluster"]),
     "ecs:DeleteCluster": lambda parameters, world: world.cluster(parameters["cluster"]),
@@ -112,6 +117,8 @@ PLAIN = {
     "events:DisableRule": _rule,
     "events:DeleteRule": _rule,
     "events:RemoveTargets": _rule,
+    "scheduler:GetSchedule": _schedule,
+    "scheduler:DeleteSchedule": _schedule,
     "sns:SetTopicAttributes": _topic,
     "sns:ListTagsForResource": _tagged,
     "sns:ListSubscriptionsByTopic": _topic,
@@ -295,6 +302,16 @@ def _put_events(call, world):
         Request(call.operation, world.arn("events", f"event-bus/{entry.get('EventBusName', 'default')}"),
                 {"events:source": entry["Source"], "events:detail-type": entry["DetailType"]})
         for entry in call.parameters["Entries"]]
+
+
+# --- EventBridge Scheduler ----------------------------------------------------------------------
+
+@implied_by("scheduler:CreateSchedule", "scheduler:UpdateSchedule")
+def _put_schedule(call, world):
+    """Whatever the target is, and its dead-letter queue: it is invoked with a role, which is passed."""
+    return [
+        Request(call.operation, _schedule(call.parameters, world)),
+        *_passed("scheduler.amazonaws.com", call.parameters["Target"].get("RoleArn"))]
 
 
 # --- IAM ----------------------------------------------------------------------------------------

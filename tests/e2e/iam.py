@@ -259,6 +259,8 @@ class Template:
         kind = self.type_of(logical)
         if kind == "AWS::SQS::Queue":
             return f"https://sqs.{self.region}.amazonaws.com/{self.account}/{name}"
+        if kind == "AWS::Scheduler::ScheduleGroup":
+            return self.stack  # its `Name`
         return self.arn("iam", f"policy/{name}") if kind == "AWS::IAM::ManagedPolicy" else name
 
     def _parameter(self, name: str, given: dict[str, str]):

@@ -48,9 +48,17 @@ class Call:
         return 200 <= self.status < 300
 
 
-def operation_of(headers, body: bytes) -> str:
-    """`ecs:CreateCluster`: the service is in the signature, the operation in a header or the form."""
+SCHEDULER_OPERATIONS = {
+    "GET": "GetSchedule", "POST": "CreateSchedule", "PUT": "UpdateSchedule", "DELETE": "DeleteSchedule"}
+
+
+def operation_of(method: str, path: str, headers, body: bytes) -> str:
+    """`ecs:CreateCluster`: the service is in the signature, the operation in a header or the form. EventBridge
+    Scheduler has a REST API, of which Cronplane uses one path."""
     credential = re.search(r"Credential=[^/]+/\d+/[^/]+/([^/]+)/aws4_request", headers["Authorization"])
+    if credential[1] == "scheduler":
+        is_known = re.fullmatch("/schedules/[^/]+", path.split("?")[0])
+        return f"scheduler:{SCHEDULER_OPERATIONS[method] if is_known else path}"
     target = headers.get("X-Amz-Target")
     name = target.rsplit(".", 1)[-1] if target else urllib.parse.parse_qs(body.decode())["Action"][0]
     return f"{credential[1]}:{name}"
@@ -87,10 +95,11 @@ class Recorder:
 
             def do_POST(self):
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-                operation = operation_of(self.headers, body)
+                operation = operation_of(self.command, self.path, self.headers, body)
                 taken = as_moto_takes_it(operation, body)
                 cloud = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
-                self.headers.replace_header("Content-Length", str(len(taken)))
+                if taken != body:
+                    self.headers.replace_header("Content-Length", str(len(taken)))
                 cloud.request(self.command, self.path, taken, dict(self.headers))
                 answer = cloud.getresponse()
                 status, content = answer.status, answer.read()
@@ -108,6 +117,8 @@ class Recorder:
                 self.end_headers()
                 self.wfile.write(content)
 
+            do_GET = do_PUT = do_DELETE = do_POST
+
             def log_message(self, *_):
                 pass
 
@@ -122,7 +133,9 @@ class Recorder:
 
 def local_template(template: dict) -> tuple[dict, list[str]]:
     """template.yaml without what invokes the binary, as moto's CloudFormation takes it; its outputs are the
-    variables of the function `http`, whose names are given back."""
+    variables of the function `http`, whose names are given back. A schedule group moto's CloudFormation does not know:
+    its Ref is the name that it is given (CloudFormation User Guide, "AWS::Scheduler::ScheduleGroup", Return values)."""
+    group = template["Resources"]["ScheduleGroup"]["Properties"]["Name"]
     variables = {
         **template["Globals"]["Function"]["Environment"]["Variables"],
         **template["Resources"]["HttpFunction"]["Properties"]["Environment"]["Variables"],
@@ -132,7 +145,9 @@ def local_template(template: dict) -> tuple[dict, list[str]]:
         "Conditions": template["Conditions"],
         "Resources": {name: template["Resources"][name] for name in KEPT_RESOURCES},
         # The id of an output holds no underscore.
-        "Outputs": {name.replace("_", ""): {"Value": value} for name, value in variables.items()},
+        "Outputs": {
+            name.replace("_", ""): {"Value": group if value == {"Ref": "ScheduleGroup"} else value}
+            for name, value in variables.items()},
     }, list(variables)
 
 
@@ -267,7 +282,9 @@ class SecondCloud:
         (stack,) = cloudformation.describe_stacks(StackName=STACK)["Stacks"]
         assert stack["StackStatus"] == "CREATE_COMPLETE"
         outputs = {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
-        return {name: outputs[name.replace("_", "")] for name in names}
+        variables = {name: outputs[name.replace("_", "")] for name in names}
+        self.client("scheduler").create_schedule_group(Name=variables["CRONPLANE_SCHEDULE_GROUP"])
+        return variables
 
     def stop(self) -> None:
         for process in reversed(self.processes):

@@ -13,6 +13,7 @@ from conftest import ACCOUNT, REGION, ROOT, STACK
 
 TEAM = "platform"
 EVERY_MINUTE = "cron(* * * * ? *)"
+MERGE = {"Content-Type": "application/merge-patch+json"}
 ENDED = {"succeeded", "failed", "failed_to_start", "timed_out", "stopped", "interrupted", "unknown"}
 # The next start is at most a minute away; the rest is for a slow machine.
 ONE_START = 120
@@ -33,7 +34,7 @@ TEAMS = {
     TEAM: {"guardrails": {
         "task_roles": [arn("iam", "role/jobs/report"), arn("iam", "role/jobs/other")],
         "execution_roles": [arn("iam", "role/jobs/start")],
-        "clusters": ["e2e-shared", "e2e-spot", "e2e-plain"],
+        "clusters": ["e2e-shared", "e2e-spot", "e2e-plain", "e2e-gone"],
         "secrets": [
             *(arn("secretsmanager", f"secret:{name}-*") for name in ("app/db", "app/registry", "e2e/db", "e2e/missing")),
             *(arn("ssm", f"parameter/{name}") for name in ("app/token", "app/key", "e2e/token"))],
@@ -103,7 +104,8 @@ def instant(text: str) -> datetime.datetime:
 def in_aws(stack, name: str) -> dict[str, list[str]]:
     """All that AWS holds with the job's name in it, by kind."""
     aws_name = f"{STACK}_{TEAM}_{name}"
-    ecs, events, iam, sns, logs = (stack.aws(service) for service in ("ecs", "events", "iam", "sns", "logs"))
+    ecs, events, scheduler, iam, sns, logs = (
+        stack.aws(service) for service in ("ecs", "events", "scheduler", "iam", "sns", "logs"))
 
     def named(names) -> list[str]:
         return [found for found in names if re.search(rf"{aws_name}($|[_:])", found)]
@@ -112,6 +114,9 @@ def in_aws(stack, name: str) -> dict[str, list[str]]:
         "clusters": named(ecs.list_clusters()["clusterArns"]),
         "task definitions": named(ecs.list_task_definitions(status="ACTIVE")["taskDefinitionArns"]),
         "rules": named(rule["Name"] for rule in events.list_rules()["Rules"]),
+        "schedules": named(
+            f"{schedule['GroupName']}/{schedule['Name']}"
+            for page in scheduler.get_paginator("list_schedules").paginate() for schedule in page["Schedules"]),
         "roles": named(role["RoleName"] for role in iam.list_roles(PathPrefix="/cronplane/")["Roles"]),
         "topics": named(topic["TopicArn"] for topic in sns.list_topics()["Topics"]),
         "subscriptions": named(found["TopicArn"] for found in sns.list_subscriptions()["Subscriptions"]),
@@ -120,6 +125,12 @@ def in_aws(stack, name: str) -> dict[str, list[str]]:
             logs.describe_log_groups(logGroupNamePrefix=f"/cronplane/{STACK}/{TEAM}/{name}")["logGroups"]
             if group["logGroupName"].endswith(f"/{name}")],
     }
+
+
+def schedule_of(stack, name: str, team: str = TEAM) -> dict:
+    """Of EventBridge Scheduler."""
+    return stack.aws("scheduler").get_schedule(
+        GroupName=stack.output("ScheduleGroupName"), Name=f"{STACK}_{team}_{name}")
 
 
 def enabled_rules(stack) -> list[str]:
@@ -163,6 +174,25 @@ def post(stack, definition: dict, team: str = TEAM) -> dict:
     path = job_path(definition["name"], team=team)
     until(lambda: get(stack, path)["status"]["phase"] == "ready", 60, f"{path} is ready")
     return answer
+
+
+def patch(stack, name: str, change: dict, headers: dict | None = None) -> dict:
+    status, _, job = stack.call("PATCH", job_path(name), change, headers={**MERGE, **(headers or {})})
+    assert status == 200, job
+    until(lambda: phase(stack, name) == "ready", 60, f"the change of {name} is ready")
+    return job
+
+
+def dry(stack, method: str, path: str, body=None, headers: dict | None = None) -> dict:
+    """What would come of a request."""
+    status, _, foreseen = stack.call(method, f"{path}{'&' if '?' in path else '?'}dry_run=true", body, headers=headers)
+    assert status == 200, foreseen
+    return foreseen
+
+
+def operations(foreseen: dict) -> list[str]:
+    assert all(call["resource"] for call in foreseen["aws_calls"])
+    return [call["operation"] for call in foreseen["aws_calls"]]
 
 
 def run_now(stack, name: str, overrides: dict | None = None, team: str = TEAM) -> dict:

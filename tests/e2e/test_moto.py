@@ -6,10 +6,11 @@ makes, changes and takes away, and of runs about the calls that start and stop t
 
 Where moto is known to be wrong, it is told at the place: `SecondCloud.as_aws_answers` (the tags of a log group
 that is not there, the tasks of a deregistered revision, a task's time and version), `SecondCloud.as_moto_takes_it`
-(what a task can leave out), `fullest` (the tags of a log group that was deleted), `subscribers` (confirmed at once) and
-`test_notifications_can_be_tested` (events for a topic).
+(what a task can leave out), `local_template` (schedule groups of a stack), `fullest` (the tags of a log group that was
+deleted), `subscribers` (confirmed at once) and `test_notifications_can_be_tested` (events for a topic).
 """
 
+import datetime
 import json
 import pathlib
 import re
@@ -23,6 +24,14 @@ from moto_cloud import MOTO_ACCOUNT, STACK, TEAM, SecondCloud
 # What a definition can name of the account that moto has.
 SECRET = f"arn:aws:secretsmanager:{REGION}:{MOTO_ACCOUNT}:secret:reports/db-AbC123"
 PARAMETER = f"arn:aws:ssm:{REGION}:{MOTO_ACCOUNT}:parameter/reports/token"
+
+# What only EventBridge Scheduler can do.
+TIMING = {
+    "timezone": "Europe/Berlin",
+    "start_date": "2080-01-01T00:00:00Z",
+    "end_date": "2090-01-01T00:00:00Z",
+    "flexible_window_minutes": 10,
+}
 
 # Every field that a definition can have; test_the_fullest_definition_has_every_field holds it to the API.
 FULLEST = {
@@ -66,6 +75,8 @@ FULLEST = {
     "task_role": f"arn:aws:iam::{MOTO_ACCOUNT}:role/jobs/report",
     "execution_role": f"arn:aws:iam::{MOTO_ACCOUNT}:role/jobs/start",
     "schedule": "cron(0/15 8-18 ? * MON-FRI *)",
+    **TIMING,
+    "spread": True,
     "enabled": True,
     "log_retention_days": 90,
     "tags": {"cost-centre": "42", "owner": "us"},
@@ -76,10 +87,16 @@ FULLEST = {
         {"protocol": "lambda", "endpoint": f"arn:aws:lambda:{REGION}:{MOTO_ACCOUNT}:function:alert:live"}]},
 }
 
+# The same on a rule.
+BY_RULE = {field: value for field, value in FULLEST.items() if field not in TIMING}
+WITHOUT_TIMING = dict.fromkeys(TIMING)
+on_either = pytest.mark.parametrize("fullest", [FULLEST, BY_RULE], ids=["schedule", "rule"], indirect=True)
+
 # Calls that are meant to be refused now and then: they ask whether something is there.
 QUESTIONS = {
     "ecs:DescribeTaskDefinition": ("ClientException", "Unable to describe task definition"),
     "events:ListTagsForResource": ("ResourceNotFoundException", "Rule .* does not exist"),
+    "scheduler:GetSchedule": ("ResourceNotFoundException", "Schedule .* does not exist"),
     "sns:ListTagsForResource": ("ResourceNotFound", "Resource does not exist"),
     "logs:ListTagsForResource": ("ResourceNotFoundException", "The specified resource does not exist"),
     "iam:GetRole": ("NoSuchEntity", "Role .* not found"),
@@ -112,9 +129,9 @@ def moto(tmp_path_factory):
 
 @pytest.fixture
 def fullest(request):
-    """FULLEST under a name of this test's own: in moto a new log group has the tags that one of its name had
-    before it was deleted."""
-    return {**FULLEST, "name": f"fullest-{zlib.crc32(request.node.name.encode()):08x}"}
+    """FULLEST, or what is given in its place, under a name of this test's own: in moto a new log group has the tags
+    that one of its name had before it was deleted."""
+    return {**getattr(request, "param", FULLEST), "name": f"fullest-{zlib.crc32(request.node.name.encode()):08x}"}
 
 
 @pytest.fixture
@@ -160,9 +177,10 @@ def ready(job: dict) -> dict:
     status = job["status"]
     assert (status["phase"], status["reason"]) == ("ready", None), status
     assert status["observed_generation"] == job["generation"]
+    carrier = {"rule": "schedule_rule", "scheduler": "schedule"}[status["schedule"]["engine"]]
     assert {(one["kind"], one["state"], one["reason"]) for one in status["resources"]} == {
         (kind, "ready", None) for kind in (
-            "cluster", "log_group", "execution_role", "events_role", "topic", "task_definition", "schedule_rule",
+            "cluster", "log_group", "execution_role", "events_role", "topic", "task_definition", carrier,
             "failure_rule")}
     return job
 
@@ -182,6 +200,8 @@ def everything(moto) -> dict[str, set[str]]:
             if one["status"] == "ACTIVE"},
         "task definitions": set(ecs.list_task_definitions(status="ACTIVE")["taskDefinitionArns"]),
         "rules": {rule["Name"] for rule in events.list_rules()["Rules"]},
+        "schedules": {
+            f"{one['GroupName']}/{one['Name']}" for one in moto.client("scheduler").list_schedules()["Schedules"]},
         "roles": {role["RoleName"] for role in iam.list_roles()["Roles"]},
         "topics": {topic["TopicArn"] for topic in sns.list_topics()["Topics"]},
         "subscriptions": {one["SubscriptionArn"] for one in sns.list_subscriptions()["Subscriptions"]},
@@ -213,8 +233,32 @@ def rule(moto, name: str) -> tuple[dict, dict]:
     return {**found, "Tags": tags(events.list_tags_for_resource(ResourceARN=found["Arn"])["Tags"])}, target
 
 
-def schedule(moto, name: str) -> tuple[dict, dict]:
-    return rule(moto, f"{STACK}_{TEAM}_{name}")
+def is_on_scheduler(definition: dict) -> bool:
+    return bool(TIMING.keys() & definition.keys()) or definition["schedule"].startswith("at(")
+
+
+def schedule(moto, definition: dict) -> dict:
+    """What starts a job, a rule or a schedule, with its `Target`; the other there is not."""
+    name, there = f"{STACK}_{TEAM}_{definition['name']}", everything(moto)
+    if is_on_scheduler(definition):
+        assert name not in there["rules"]
+        return moto.client("scheduler").get_schedule(GroupName=moto.variables["CRONPLANE_SCHEDULE_GROUP"], Name=name)
+    assert not any(one.endswith(f"/{name}") for one in there["schedules"])
+    found, target = rule(moto, name)
+    return {**found, "Target": target}
+
+
+def bounded(found: dict, definition: dict) -> None:
+    """Whether a schedule has what the definition says besides its expression."""
+    def moment(field: str) -> datetime.datetime | None:
+        return datetime.datetime.fromisoformat(definition[field]) if field in definition else None
+
+    window = definition.get("flexible_window_minutes")
+    assert found["ScheduleExpressionTimezone"] == definition.get("timezone", "UTC")
+    assert (found.get("StartDate"), found.get("EndDate")) == (moment("start_date"), moment("end_date"))
+    assert found["FlexibleTimeWindow"] == (
+        {"Mode": "FLEXIBLE", "MaximumWindowInMinutes": window} if window else {"Mode": "OFF"})
+    assert found["ActionAfterCompletion"] == "NONE"
 
 
 def role(moto, arn: str) -> dict:
@@ -249,12 +293,20 @@ def starts_a_task(target: dict, arns: dict, definition: dict, network: dict) -> 
     else:
         assert "LaunchType" not in start
         assert start["CapacityProviderStrategy"][0]["capacityProvider"] == "FARGATE_SPOT"
-    template = json.loads(target["InputTransformer"]["InputTemplate"])
-    assert template["containerOverrides"][0]["environment"][0]["name"] == "SCHEDULED_TIME"
+    (override,) = input_of(target)["containerOverrides"]
+    assert override["environment"][0]["name"] == "SCHEDULED_TIME"
 
 
-def looked_at(moto, definition: dict) -> None:
-    """Holds what moto has of a job against the job's definition."""
+def input_of(target: dict) -> dict:
+    """What a target is given; where the time stands, the engine puts it in."""
+    if "Input" in target:
+        return json.loads(target["Input"].replace("<aws.scheduler.scheduled-time>", "<time>"))
+    return json.loads(target["InputTransformer"]["InputTemplate"])
+
+
+def looked_at(moto, definition: dict, moved: bool = False) -> None:
+    """Holds what moto has of a job against the job's definition. One that has moved from one engine to the other can
+    still be started by the former: that is granted to both for half an hour."""
     name, base = definition["name"], f"{STACK}_{TEAM}_{definition['name']}"
     job = moto.call("GET", path(name))[1]
     arns = {one["kind"]: one["arn"] for one in job["status"]["resources"]}
@@ -316,15 +368,24 @@ def looked_at(moto, definition: dict) -> None:
         "cpuArchitecture": definition.get("architecture", "x86_64").upper(), "operatingSystemFamily": "LINUX"}
     assert found.get("ephemeralStorage", {}).get("sizeInGiB") == definition.get("ephemeral_storage_gib")
 
-    scheduled, target = schedule(moto, name)
-    assert scheduled["ScheduleExpression"] == definition["schedule"]
+    scheduled, on_scheduler = schedule(moto, definition), is_on_scheduler(definition)
+    target = scheduled["Target"]
+    assert scheduled["ScheduleExpression"] == job["status"]["schedule"]["expression"]
+    if not definition.get("spread"):
+        assert scheduled["ScheduleExpression"] == definition["schedule"]
     assert scheduled["State"] == ("ENABLED" if definition.get("enabled", True) else "DISABLED")
-    assert scheduled["Tags"] == expected_tags
+    if "description" in definition:
+        assert scheduled["Description"] == definition["description"]
+    if on_scheduler:  # a schedule has no tags
+        bounded(scheduled, definition)
+    else:
+        assert scheduled["Tags"] == expected_tags
     assert target["DeadLetterConfig"] == {"Arn": dead_letters}
     if definition.get("capacity") == "spot_with_fallback":
-        # Cronplane starts it itself, of a message.
-        assert (target["Arn"].rsplit(":", 1)[-1].split("-")[0], "RoleArn" in target) == (STACK, False), target
-        message = json.loads(target["InputTransformer"]["InputTemplate"])
+        # Cronplane starts it itself, of a message, which Scheduler sends with the job's role.
+        assert target["Arn"] == moto.variables["CRONPLANE_START_QUEUE_ARN"]
+        assert target.get("RoleArn") == (arns["events_role"] if on_scheduler else None)
+        message = input_of(target)
         assert (message["job"], message["scheduled_time"]) == (definition["name"], "<time>")
     else:
         starts_a_task(target, arns, definition, network)
@@ -335,15 +396,18 @@ def looked_at(moto, definition: dict) -> None:
     assert (told["Arn"], told["DeadLetterConfig"]) == (arns["topic"], {"Arn": dead_letters})
 
     assert arns["execution_role"] == definition.get("execution_role", arns["execution_role"])
-    for kind, service in (("execution_role", "ecs-tasks"), ("events_role", "events")):
+    engines = {"events", "scheduler"} if moved else {"scheduler"} if on_scheduler else {"events"}
+    for kind, services in (("execution_role", {"ecs-tasks"}), ("events_role", engines)):
         if kind in definition:
             continue
         made = role(moto, arns[kind])
         assert (made["Path"], made["Tags"]) == ("/cronplane/", expected_tags)
         assert made["PermissionsBoundary"]["PermissionsBoundaryArn"] == boundary
-        (trust,) = made["AssumeRolePolicyDocument"]["Statement"]
-        assert trust["Principal"] == {"Service": f"{service}.amazonaws.com"}
+        trusted = [one["Principal"]["Service"] for one in made["AssumeRolePolicyDocument"]["Statement"]]
+        assert sorted(trusted) == sorted(f"{service}.amazonaws.com" for service in services)
     statements = role(moto, arns["events_role"])["Statements"]
+    assert statements.get("SendMessages", {}).get("Resource", []) == (
+        [dead_letters, moto.variables["CRONPLANE_START_QUEUE_ARN"]] if "scheduler" in engines else [])
     # After a change, what starts from before it take is granted beside this for half an hour.
     assert arns["cluster"] in statements["RunTask"]["Condition"]["ArnEquals"]["ecs:cluster"]
     passed = {arns["execution_role"], *filter(None, [definition.get("task_role")])}
@@ -386,11 +450,13 @@ def test_example_is_made_and_taken_away(moto, post, file):
     looked_at(moto, definition)
 
 
+@on_either
 def test_the_fullest_job_is_made_and_taken_away(moto, fullest, post):
     post(fullest)
     looked_at(moto, fullest)
 
 
+@on_either
 def test_the_same_again_makes_no_call_but_to_the_table(moto, fullest, post):
     post(fullest)
     before = len(moto.recorder.calls)
@@ -400,12 +466,23 @@ def test_the_same_again_makes_no_call_but_to_the_table(moto, fullest, post):
         "dynamodb:GetItem", "sns:ListSubscriptionsByTopic"}
 
 
-@pytest.mark.parametrize("patch", [
+# Changes of what a schedule or a rule starts, and how, and of when.
+OF_THE_START = [
     {"image": "busybox:2"},
-    {"schedule": "rate(2 hours)"},
+    {"schedule": "rate(2 hours)", "spread": None},
     {"tags": {"owner": None, "stage": "two"}},
-    {"command": ["report", "--some"]},
     {"description": "Another one"},
+    {"capacity": "on_demand"},
+    {"platform_version": None, "enable_execute_command": False, "enable_ecs_managed_tags": None},
+    {"network": {"assign_public_ip": False}},
+    {"cluster": None},
+    {"enabled": False},
+    {"timezone": "Asia/Tokyo"},
+    {"spread": False},
+    {"schedule": "at(2080-06-07T08:09:10)", "start_date": None, "end_date": None, "spread": None},
+]
+OTHER_CHANGES = [
+    {"command": ["report", "--some"]},
     {"log_retention_days": 7},
     {"task_role": f"arn:aws:iam::{MOTO_ACCOUNT}:role/jobs/other"},
     {"execution_role": None},
@@ -414,17 +491,34 @@ def test_the_same_again_makes_no_call_but_to_the_table(moto, fullest, post):
     {"sidecars": [], "extra_container_definition": None},
     {"health_check": {"retries": 2}, "stop_timeout_seconds": None, "working_directory": None},
     {"architecture": "x86_64", "ephemeral_storage_gib": None},
-    {"capacity": "on_demand"},
-    {"platform_version": None, "enable_execute_command": False, "enable_ecs_managed_tags": None},
-    {"network": {"assign_public_ip": False}},
     {"notifications": {"subscribers": [{"protocol": "email", "endpoint": "other@example.com"}]}},
-    {"cluster": None},
-    {"enabled": False},
-], ids=lambda patch: next(iter(patch)))
+    {"timezone": None},
+    {"start_date": "2081-02-03T04:05:06Z", "end_date": None},
+    {"flexible_window_minutes": 1440},
+    {"flexible_window_minutes": None, "start_date": None},
+    {**WITHOUT_TIMING, "schedule": "rate(3 hours)", "spread": None},
+]
+
+
+@pytest.mark.parametrize(
+    ("fullest", "patch"),
+    [*((FULLEST, patch) for patch in OF_THE_START + OTHER_CHANGES), *((BY_RULE, patch) for patch in OF_THE_START)],
+    ids=lambda value: "-".join(value) if "name" not in value else "rule" if value is BY_RULE else "schedule",
+    indirect=["fullest"])
 def test_patch_is_followed(moto, fullest, post, patch):
     post(fullest)
     change(moto, "PATCH", fullest["name"], patch)
-    looked_at(moto, merged(fullest, patch))
+    changed = merged(fullest, patch)
+    looked_at(moto, changed, is_on_scheduler(changed) != is_on_scheduler(fullest))
+
+
+def test_a_job_that_cronplane_starts_goes_from_one_engine_to_the_other(moto, fullest, post):
+    definition = {**fullest, "capacity": "spot_with_fallback"}
+    post(definition)
+    looked_at(moto, definition)
+    for patch in (WITHOUT_TIMING, TIMING):
+        change(moto, "PATCH", fullest["name"], patch)
+        looked_at(moto, merged(definition, patch), moved=True)
 
 
 def merged(value: dict, patch: dict) -> dict:
@@ -453,24 +547,23 @@ def test_put_brings_what_it_leaves_out_back_to_its_default(moto, fullest, post):
     post(fullest)
     least = {"name": fullest["name"], "image": "busybox:1", "schedule": "rate(1 day)"}
     change(moto, "PUT", fullest["name"], least)
-    looked_at(moto, least)
+    looked_at(moto, least, moved=True)
 
 
+@on_either
 def test_pause_and_resume(moto, fullest, post):
     post(fullest)
-    for action, state in (("/pause", "DISABLED"), ("/resume", "ENABLED")):
+    for action, enabled in (("/pause", False), ("/resume", True)):
         change(moto, "POST", fullest["name"], action=action)
-        assert schedule(moto, fullest["name"])[0]["State"] == state
+        looked_at(moto, {**fullest, "enabled": enabled})
 
 
 def test_notifications_can_be_tested(moto, fullest, post):
     """moto's PutEvents breaks off (NotImplementedError, a 500) where a rule's target is a topic or a cluster:
     it knows queues, log groups and buses (moto/events/models.py, `put_events`), so the event is put when the
-    job's rules have no targets."""
+    job's only rule has no targets."""
     post(fullest)
-    events = moto.client("events")
-    for name in ("", "_failure"):
-        events.remove_targets(Rule=f"{STACK}_{TEAM}_{fullest['name']}{name}", Ids=["main"])
+    moto.client("events").remove_targets(Rule=f"{STACK}_{TEAM}_{fullest['name']}_failure", Ids=["main"])
     status, answer = moto.call("POST", path(fullest["name"]) + "/notifications/test")
     assert status == 202, answer
     assert re.fullmatch(r"[0-9a-f-]{36}", answer["event_id"])
@@ -547,8 +640,9 @@ def test_a_run_is_foreseen_started_once_read_and_stopped(moto, fullest, post):
     assert (task["desiredStatus"], task["stoppedReason"]) == ("STOPPED", "enough")
 
 
+@on_either
 def test_dry_runs_change_nothing(moto, fullest, post):
-    """Each in the state that the one before left, and no call but those that look."""
+    """Each in the state that the one before left, and no call but those that look; one of them to the other engine."""
     name, before = fullest["name"], everything(moto)
     shared(moto, "shared")
     before["clusters"].add("shared")
@@ -575,6 +669,7 @@ def test_dry_runs_change_nothing(moto, fullest, post):
         ("POST", jobs(), fullest),
         ("PATCH", path(name), {"image": "busybox:2"}),
         ("PATCH", path(name), {"execution_role": None, "tags": {"owner": None, "stage": "two"}}),
+        ("PATCH", path(name), WITHOUT_TIMING if is_on_scheduler(fullest) else TIMING),
         ("POST", path(name) + "/pause", None),
         ("DELETE", path(name) + "?delete_logs=true", None),
     ):

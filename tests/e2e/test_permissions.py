@@ -17,12 +17,13 @@ import pytest
 from aws_requests import Call, World, assumes, of_function, requests_of
 from conftest import ACCOUNT, REGION, ROOT, STACK
 from iam import Request, Statement, Template, admits, arn_like, decide, holds, like, statements
-from product import ended, enabled_rules, get, job_path, post, run_now, until
+from product import MERGE, ended, enabled_rules, get, job_path, post, run_now, schedule_of, until
 
 # The role of each function.
 FUNCTIONS = {"http": "HttpRole", "events": "EventsRole", "sweep": "SweepRole"}
 # To which a role may be passed.
-SERVICES = {"ecs-tasks.amazonaws.com", "events.amazonaws.com", "scheduler.amazonaws.com"}
+ENGINES = ("events.amazonaws.com", "scheduler.amazonaws.com")
+SERVICES = {"ecs-tasks.amazonaws.com", *ENGINES}
 # Its name begins with this stack's.
 NEIGHBOUR = f"{STACK}2"
 STRANGER = "111122223333"
@@ -81,7 +82,7 @@ OTHER_BOUNDARIES = (None, "arn:aws:iam::aws:policy/AdministratorAccess", BOUNDAR
 FOREIGN_ROLES = (own_role(stack=NEIGHBOUR), own_role(path="/"), own_role(path="/cronplane/x/"),
                  arn("iam", "role/cronplane/other"), arn("iam", "role/admin"), arn("iam", f"role/{STACK}-HttpRole-1A2B"))
 IN_ECS = {"iam:PassedToService": "ecs-tasks.amazonaws.com"}
-OTHER_SERVICES = ("lambda.amazonaws.com", "ec2.amazonaws.com", "scheduler.amazonaws.com", "states.amazonaws.com", None)
+OTHER_SERVICES = ("lambda.amazonaws.com", "ec2.amazonaws.com", "states.amazonaws.com", None)
 SHARED = {"ecs:cluster": arn("ecs", "cluster/shared")}
 ELSEWHERE = {"ecs:cluster": f"arn:aws:ecs:eu-west-1:{ACCOUNT}:cluster/shared"}
 OWN_TAG = "aws:ResourceTag/cronplane:stack"
@@ -93,6 +94,12 @@ FOREIGN_FAMILIES = (named("ecs", "task-definition/", NEIGHBOUR, "platform_report
                     f"arn:aws:ecs:{REGION}:{STRANGER}:task-definition/{STACK}_platform_report:1")
 FOREIGN_RULES = (named("events", "rule/", NEIGHBOUR), arn("events", "rule/other"), TEMPLATE.attribute("SweepRule", "Arn"),
                  TEMPLATE.attribute("TaskEventRule", "Arn"))
+# The next one's group begins as ours does; and a group by itself is none of a function's business.
+FOREIGN_SCHEDULES = (arn("scheduler", f"schedule/default/{STACK}_platform_report"),
+                     named("scheduler", f"schedule/{NEIGHBOUR}/"), arn("scheduler", "schedule/other/report"),
+                     f"arn:aws:scheduler:{REGION}:{STRANGER}:schedule/{STACK}/{STACK}_platform_report",
+                     f"arn:aws:scheduler:eu-west-1:{ACCOUNT}:schedule/{STACK}/{STACK}_platform_report",
+                     arn("scheduler", f"schedule-group/{STACK}"))
 FOREIGN_TOPICS = (named("sns", "", NEIGHBOUR), arn("sns", "other"))
 FOREIGN_GROUPS = (log_group(NEIGHBOUR), arn("logs", "log-group:/aws/lambda/other:log-stream:a"),
                   *(own_log(function) for function in FUNCTIONS))
@@ -153,10 +160,10 @@ ATTEMPTS = [
     # Roles that are passed.
     near(STARTING, "iam:PassRole", own_role(), IN_ECS).contexts("iam:PassedToService", *OTHER_SERVICES)
     .resources(*FOREIGN_ROLES),
-    near(PROVISIONING, "iam:PassRole", own_role(), {"iam:PassedToService": "events.amazonaws.com"})
-    .contexts("iam:PassedToService", *OTHER_SERVICES).resources(*FOREIGN_ROLES, TASK_ROLE),
+    *(near(PROVISIONING, "iam:PassRole", own_role(), {"iam:PassedToService": engine})
+      .contexts("iam:PassedToService", *OTHER_SERVICES).resources(*FOREIGN_ROLES, TASK_ROLE) for engine in ENGINES),
     near(STARTING, "iam:PassRole", TASK_ROLE, IN_ECS)
-    .contexts("iam:PassedToService", *OTHER_SERVICES, "events.amazonaws.com").resources(*FOREIGN_ROLES, f"{TASK_ROLE}s"),
+    .contexts("iam:PassedToService", *OTHER_SERVICES, *ENGINES).resources(*FOREIGN_ROLES, f"{TASK_ROLE}s"),
     # Tasks.
     near(STARTING, "ecs:RunTask", named("ecs", "task-definition/", rest="platform_report:1"), SHARED)
     .resources(*FOREIGN_FAMILIES).contexts("ecs:cluster", ELSEWHERE["ecs:cluster"], None)
@@ -200,6 +207,16 @@ ATTEMPTS = [
     .resources(arn("events", "event-bus/other"), f"arn:aws:events:{REGION}:{STRANGER}:event-bus/default"),
     near({"http"}, "events:PutEvents", arn("events", "event-bus/default"), TEST)
     .contexts("events:source", "aws.ecs", f"cronplane.{NEIGHBOUR}"),
+    # Schedules. A group can be neither made nor deleted, with all that is in it, nor can others be looked at.
+    *(near(PROVISIONING, f"scheduler:{action}Schedule", named("scheduler", f"schedule/{STACK}/"))
+      .resources(*FOREIGN_SCHEDULES)
+      .actions("scheduler:ListSchedules", "scheduler:TagResource", "scheduler:UntagResource")
+      for action in ("Get", "Create", "Update", "Delete")),
+    Near(PROVISIONING, Request("scheduler:GetSchedule", named("scheduler", f"schedule/{STACK}/")), *(
+        Request(f"scheduler:{action}", resource)
+        for action in ("CreateScheduleGroup", "DeleteScheduleGroup", "GetScheduleGroup", "DeleteSchedule", "TagResource")
+        for resource in (arn("scheduler", f"schedule-group/{name}") for name in (STACK, NEIGHBOUR, "default"))), *(
+        Request(f"scheduler:{action}", "*") for action in ("ListSchedules", "ListScheduleGroups"))),
     # Topics.
     near(PROVISIONING, "sns:Subscribe", named("sns", ""), {"sns:Protocol": "https"}).resources(*FOREIGN_TOPICS)
     .contexts("sns:Protocol", None, "http", "sms", "firehose", "application"),
@@ -255,7 +272,6 @@ ATTEMPTS = [
             ("lambda:CreateFunction", arn("lambda", "function:other")),
             ("sts:AssumeRole", own_role()),
             ("sts:AssumeRole", TASK_ROLE),
-            ("scheduler:CreateSchedule", arn("scheduler", f"schedule/default/{STACK}_platform_report")),
             ("ecr:BatchGetImage", arn("ecr", "repository/report")),
             ("s3:GetObject", "arn:aws:s3:::packages/cronplane.zip"),
             ("ec2:RunInstances", arn("ec2", "instance/*")),
@@ -322,11 +338,18 @@ JOB_ATTEMPTS = [
     near(set(), "ecs:TagResource", arn("ecs", "task/shared/*"), {"ecs:CreateAction": "RunTask"})
     .contexts("ecs:CreateAction", None),
     near(set(), "iam:PassRole", own_role(), IN_ECS).resources(*FOREIGN_ROLES)
-    .contexts("iam:PassedToService", *OTHER_SERVICES, "events.amazonaws.com")
+    .contexts("iam:PassedToService", *OTHER_SERVICES, *ENGINES)
     .actions("iam:CreateRole", "iam:PutRolePolicy", "iam:AttachRolePolicy", "iam:UpdateAssumeRolePolicy",
              "iam:DeleteRolePermissionsBoundary", "sts:AssumeRole"),
     near(set(), "iam:PassRole", TASK_ROLE, IN_ECS).resources(arn("iam", "role/jobs/other"))
-    .contexts("iam:PassedToService", *OTHER_SERVICES, "events.amazonaws.com"),
+    .contexts("iam:PassedToService", *OTHER_SERVICES, *ENGINES),
+    # Scheduler's starts that are left to Cronplane, and what it could not deliver.
+    *(near(set(), "sqs:SendMessage", TEMPLATE.attribute(name, "Arn"))
+      .resources(TEMPLATE.attribute("TaskEventQueue", "Arn"), TEMPLATE.attribute("TaskEventDeadLetterQueue", "Arn"),
+                 arn("sqs", "other"), f"{TEMPLATE.attribute(name, 'Arn')}2",
+                 TEMPLATE.attribute(name, "Arn").replace(ACCOUNT, STRANGER))
+      .actions("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:PurgeQueue", "sqs:SetQueueAttributes")
+      for name in ("StartQueue", "ScheduleDeadLetterQueue")),
     near(set(), "secretsmanager:GetSecretValue", SECRET).resources(arn("secretsmanager", "secret:other-AbC123"))
     .actions("secretsmanager:PutSecretValue", "secretsmanager:ListSecrets"),
     near(set(), "ssm:GetParameters", PARAMETER).resources(arn("ssm", "parameter/other")).actions("ssm:PutParameter"),
@@ -341,7 +364,7 @@ JOB_ATTEMPTS = [
         Request(action, resource) for action, resource in (
             ("dynamodb:GetItem", table()), ("events:PutEvents", arn("events", "event-bus/default")),
             ("lambda:InvokeFunction", TEMPLATE.attribute("HttpFunction", "Arn")),
-            ("sqs:SendMessage", TEMPLATE.attribute("StartQueue", "Arn")), ("sns:Publish", named("sns", "")),
+            ("scheduler:UpdateSchedule", named("scheduler", f"schedule/{STACK}/")), ("sns:Publish", named("sns", "")),
             ("s3:GetObject", "arn:aws:s3:::a/b")))),
 ]
 
@@ -365,6 +388,7 @@ def by_service(action: str, resource: str, service: str, source: str) -> Request
 
 
 JOB_RULE = named("events", "rule/")
+OWN_GROUP = arn("scheduler", f"schedule-group/{STACK}")
 TASK_RULE, SWEEP_RULE = (TEMPLATE.attribute(name, "Arn") for name in ("TaskEventRule", "SweepRule"))
 API = arn("execute-api", f"{TEMPLATE.ref('Api')}/$default/$default")
 
@@ -434,6 +458,8 @@ def test_whatever_a_service_sends_to_lets_it_in():
     assert len(queues) == 2
     for resource in queues:
         assert admits(policies[resource], by_service("sqs:SendMessage", resource, "events", JOB_RULE))
+        # Scheduler comes with the schedule's role.
+        assert decide(Request("sqs:SendMessage", resource), EVERYTHING, BOUNDARY).allowed
 
 
 # ---- wildcards
@@ -454,6 +480,7 @@ WILDCARDS = {
         ("LookAtOwnRoles", "Resource", "iam:role/cronplane/e2e_*"),
         ("LookAtOwnRoles", "Resource", "iam:role/e2e_*"),
         ("PassOwnRoles", "Resource", "iam:role/cronplane/e2e_*"),
+        ("OwnSchedules", "Resource", "scheduler:schedule/e2e/*"),
         ("OwnTopics", "Resource", "sns:e2e_*"),
         ("SubscribeToOwnTopics", "Resource", "sns:e2e_*"),
         ("OwnLogGroups", "Resource", "logs:log-group:/cronplane/e2e/*"),
@@ -546,9 +573,12 @@ UNCONDITIONED = {
     ("ReadSecrets", "secretsmanager:GetSecretValue"): "each secret is named by whoever deploys",
     ("ReadSecrets", "ssm:GetParameters"): "each parameter is named by whoever deploys",
     ("OwnTopics", "sns:SetTopicAttributes"): "the topic's policy is Cronplane's own to write",
+    ("OwnSchedules", "scheduler:CreateSchedule"): "knows no such condition; PassOwnRoles holds what a schedule can do",
+    ("OwnSchedules", "scheduler:UpdateSchedule"): "knows no such condition; PassOwnRoles holds what a schedule can do",
 }
 SENSITIVE = ("iam:*", "sts:*", "kms:*", "secretsmanager:*", "ssm:*", "lambda:*", "*:PutRolePolicy", "*:PassRole",
-             "ecs:RunTask", "events:PutEvents", "events:PutTargets", "sns:Subscribe", "sns:SetTopicAttributes",
+             "ecs:RunTask", "events:PutEvents", "events:PutTargets", "scheduler:CreateSchedule",
+             "scheduler:UpdateSchedule", "sns:Subscribe", "sns:SetTopicAttributes",
              "*:AddPermission", "*:PutResourcePolicy")
 
 
@@ -649,26 +679,39 @@ def test_a_start_that_is_refused_is_told_and_a_cluster_gets_its_providers_back(s
     path = job_path("refused", "/runs?trigger=schedule", TEAM)
     until(lambda: [run["status"] for run in get(stack, path)["items"]] == ["failed_to_start"], 60, "the start is refused")
 
-    merge = {"Content-Type": "application/merge-patch+json"}
     for change in ({"capacity": "on_demand", "tags": {"stage": None}}, {"capacity": "spot"}):
-        status, _, job = stack.call("PATCH", job_path("refused", team=TEAM), change, headers=merge)
+        status, _, job = stack.call("PATCH", job_path("refused", team=TEAM), change, headers=MERGE)
         assert (status, job["status"]["phase"]) == (200, "ready"), job
     (found,) = stack.aws("ecs").describe_clusters(clusters=[cluster], include=["TAGS"])["clusters"]
     assert set(found["capacityProviders"]) == {"FARGATE", "FARGATE_SPOT"}
     assert "stage" not in {tag["key"] for tag in found["tags"]}
 
 
+def hindered_and_paused(stack, made: dict) -> None:
+    # Without our tag the topic is somebody else's.
+    stack.aws("sns").untag_resource(ResourceArn=made["status"]["topic_arn"], TagKeys=["managed-by"])
+    status, _, job = stack.call("PATCH", job_path(made["name"], team=TEAM), {
+        "enabled": False, "tags": {"stage": "two"}}, headers=MERGE)
+    assert (status, job["status"]["phase"]) == (200, "failed"), job
+
+
 def test_a_job_that_is_hindered_is_paused_all_the_same(stack):
     made = post(stack, {"name": "held-back", "image": "busybox:1", "schedule": DAILY}, TEAM)
     rule = f"{STACK}_{TEAM}_held-back"
     assert rule in enabled_rules(stack)
-    # Without our tag the topic is somebody else's.
-    stack.aws("sns").untag_resource(ResourceArn=made["status"]["topic_arn"], TagKeys=["managed-by"])
-    merge = {"Content-Type": "application/merge-patch+json"}
-    status, _, job = stack.call("PATCH", job_path("held-back", team=TEAM), {
-        "enabled": False, "tags": {"stage": "two"}}, headers=merge)
-    assert (status, job["status"]["phase"]) == (200, "failed"), job
+    hindered_and_paused(stack, made)
     assert rule not in enabled_rules(stack)
+
+
+def test_so_is_one_that_scheduler_starts(stack):
+    made = post(stack, {"name": "held-in-zone", "image": "busybox:1", "schedule": DAILY, "timezone": "Asia/Tokyo",
+                        "end_date": "2090-01-01T00:00:00Z"}, TEAM)
+    before = schedule_of(stack, "held-in-zone", TEAM)
+    assert before["State"] == "ENABLED"
+    hindered_and_paused(stack, made)
+    after = schedule_of(stack, "held-in-zone", TEAM)
+    changed = {key for key in before if after.get(key) != before[key]} - {"ResponseMetadata", "LastModificationDate"}
+    assert (changed, after["State"]) == ({"State"}, "DISABLED")
 
 
 @dataclasses.dataclass
@@ -717,11 +760,11 @@ def seen(stack) -> Seen:
 @pytest.fixture
 def whole_run(request):
     """Skips where not all was run that there is to look back on."""
-    wanted = {"test_product.py", "test_tasks.py"}
+    wanted = {"test_product.py", "test_schedules.py", "test_tasks.py"}
     items = {item.path.name for item in request.session.items}
     left_out = {item.path.name for item in request.config.deselected}
     if wanted - items or wanted & left_out:
-        pytest.skip("it looks back on all of test_product.py and test_tasks.py")
+        pytest.skip(f"it looks back on all of {', '.join(sorted(wanted))}")
 
 
 last = pytest.mark.last(2)
@@ -735,6 +778,7 @@ def test_every_function_was_seen(seen, whole_run):
     assert services == {
         ("events.amazonaws.com", "ecs:RunTask"), ("events.amazonaws.com", "sqs:SendMessage"),
         ("events.amazonaws.com", "sns:Publish"), ("events.amazonaws.com", "lambda:InvokeFunction"),
+        ("scheduler.amazonaws.com", "ecs:RunTask"), ("scheduler.amazonaws.com", "sqs:SendMessage"),
         ("ecs-tasks.amazonaws.com", "ecs:Prepare")}
 
 
@@ -867,7 +911,7 @@ def test_a_jobs_role_may_do_what_is_done_with_it(seen, whole_run):
             denied[f"{told(request)}: {decision.effect}, {decision.why}"] = None
     assert not denied, "\n".join(denied)
     assert actions == {
-        "ecs:RunTask", "ecs:TagResource", "iam:PassRole", "logs:CreateLogStream", "logs:PutLogEvents",
+        "ecs:RunTask", "ecs:TagResource", "iam:PassRole", "sqs:SendMessage", "logs:CreateLogStream", "logs:PutLogEvents",
         "secretsmanager:GetSecretValue", "ssm:GetParameters", "kms:Decrypt", "ecr:GetAuthorizationToken",
         "ecr:BatchCheckLayerAvailability", "ecr:GetDownloadUrlForLayer", "ecr:BatchGetImage"}
 
@@ -885,11 +929,16 @@ def test_a_jobs_role_is_taken_on_by_its_service_for_its_job_alone(seen, whole_ru
                   taken.but(context={"aws:SourceArn": None}), taken.but(service=None),
                   taken.but(context={"aws:SourceArn": call.source.replace(ACCOUNT, STRANGER)}),
                   *(taken.but(service=service) for service in (
-                      "events.amazonaws.com", "ecs-tasks.amazonaws.com", "lambda.amazonaws.com", "ec2.amazonaws.com")
-                    if service != call.service)]
+                      *SERVICES, "lambda.amazonaws.com", "ec2.amazonaws.com") if service != call.service)]
         if call.service == "events.amazonaws.com":
             others += [taken.but(context={"aws:SourceArn": source}) for source in (
                 f"{call.source}_failure", f"{call.source}2", named("events", "rule/", NEIGHBOUR), SWEEP_RULE)]
+        if call.service == "scheduler.amazonaws.com":
+            # Scheduler tells the group and no more: other schedules in it are the stack's own.
+            assert call.source == OWN_GROUP
+            others += [taken.but(context={"aws:SourceArn": source}) for source in (
+                arn("scheduler", "schedule-group/default"), arn("scheduler", f"schedule-group/{NEIGHBOUR}"),
+                named("scheduler", f"schedule/{STACK}/"), named("events", "rule/"))]
         for other in others:
             assert not admits(trust, other), told(other)
         checked += 1
@@ -909,7 +958,9 @@ def test_a_jobs_role_is_of_its_job_alone(seen, whole_run):
                             request.but(context={"ecs:cluster": arn("ecs", "cluster/another")})],
             "iam:PassRole": [request.but(resource=own_role("another_job_us-east-1_execution")),
                              request.but(resource=arn("iam", "role/another")),
-                             request.but(context={"iam:PassedToService": "events.amazonaws.com"})],
+                             *(request.but(context={"iam:PassedToService": engine}) for engine in ENGINES)],
+            # Both queues are all jobs': what a message says is the schedule's, which only Cronplane writes.
+            "sqs:SendMessage": [request.but(resource=seen.template.attribute("TaskEventQueue", "Arn"))],
             "ecs:TagResource": [request.but(resource=arn("ecs", "task/another/*")),
                                 request.but(context={"ecs:CreateAction": None})],
             "logs:CreateLogStream": [request.but(resource=group)],
@@ -925,7 +976,7 @@ def test_a_jobs_role_is_of_its_job_alone(seen, whole_run):
         kinds.add(request.action)
         for attempt in attempts:
             assert not decide(attempt, role.statements(), boundary).allowed, told(attempt)
-    assert {"ecs:RunTask", "logs:PutLogEvents", "secretsmanager:GetSecretValue"} <= kinds
+    assert {"ecs:RunTask", "sqs:SendMessage", "logs:PutLogEvents", "secretsmanager:GetSecretValue"} <= kinds
 
 
 # ---- what AWS's services did in their own name
@@ -991,4 +1042,4 @@ def test_roles_were_made_under_the_path_with_the_boundary(seen, whole_run):
 def test_roles_were_passed_to_three_services_only(seen, whole_run):
     passed = {
         request.values("iam:PassedToService") for _, request, _ in seen.of_functions() if request.action == "iam:PassRole"}
-    assert passed and {service for (service,) in passed} <= SERVICES
+    assert {service for (service,) in passed} == SERVICES

@@ -7,6 +7,8 @@ together (`begun`), and each test then waits for its own.
 
 import collections
 import dataclasses
+import datetime
+import hashlib
 import io
 import json
 import sys
@@ -19,23 +21,15 @@ import zipfile
 import pytest
 from conftest import ACCOUNT, REGION, ROOT, STACK
 from product import (
-    ENDED, EVERY_MINUTE, ONE_START, TEAM, arn, at_once, ended, get, in_aws, instant, job_path, jobs, log_lines, phase,
-    post, problem, raw, run_now, runs, until,
+    ENDED, EVERY_MINUTE, MERGE, ONE_START, TEAM, arn, at_once, dry, ended, get, in_aws, instant, job_path, jobs,
+    log_lines, operations, patch, phase, post, problem, raw, run_now, runs, schedule_of, until,
 )
 
 DAILY = "rate(1 day)"
-MERGE = {"Content-Type": "application/merge-patch+json"}
 
 
 def shell(script: str) -> list[str]:
     return ["sh", "-c", script]
-
-
-def patch(stack, name: str, change: dict, headers: dict | None = None) -> dict:
-    status, _, job = stack.call("PATCH", job_path(name), change, headers={**MERGE, **(headers or {})})
-    assert status == 200, job
-    until(lambda: phase(stack, name) == "ready", 60, f"the change of {name} is ready")
-    return job
 
 
 def revisions(stack, name: str) -> list[str]:
@@ -85,6 +79,10 @@ def of_task(field: str):
 
 def of_start(field: str):
     return lambda aws: aws.start.get(field, False)
+
+
+def of_schedule(field: str):
+    return lambda aws: aws.schedule.get(field)
 
 
 def variables(field: str, value: str):
@@ -195,7 +193,9 @@ FIELDS = {
         {"owner": "us", "stage": ""}, {"owner": "them", "stage": None},
         lambda aws: {key: value for key, value in aws.tags.items() if key in ("owner", "stage")},
         {"owner": "us", "stage": ""}, {"owner": "them"}),
-    # These are of the start, which is the rule's and RunTask's.
+}
+# These are of the start, which is the rule's or the schedule's, and RunTask's.
+START_FIELDS = {
     "network": Field(
         {"subnets": ["subnet-0a1b2c3d"], "security_groups": ["sg-0a1b2c3d"], "assign_public_ip": False},
         {"assign_public_ip": True},
@@ -209,8 +209,26 @@ FIELDS = {
     "enable_execute_command": Field(True, False, of_start("EnableExecuteCommand"), True, False, False),
     "enable_ecs_managed_tags": Field(True, False, of_start("EnableECSManagedTags"), True, False, False),
     "cluster": Field(
-        "e2e-spot", None, lambda aws: aws.cluster,
-        arn("ecs", "cluster/e2e-spot"), arn("ecs", f"cluster/{STACK}_{TEAM}_fullest"), False),
+        "e2e-spot", None, lambda aws: aws.cluster.replace(aws.name, "its own"),
+        arn("ecs", "cluster/e2e-spot"), arn("ecs", f"cluster/{STACK}_{TEAM}_its own"), False),
+}
+# These are of the schedule, and EventBridge Scheduler's alone but for the last.
+MINUTE = int.from_bytes(hashlib.sha256(f"{TEAM}/timed".encode()).digest()[:4]) % 60
+TIMING_FIELDS = {
+    "timezone": Field(
+        "Europe/Berlin", None, of_schedule("ScheduleExpressionTimezone"), "Europe/Berlin", "UTC", False),
+    "start_date": Field(
+        "2080-01-01T00:00:00Z", "2080-02-01T04:30:01Z", of_schedule("StartDate"),
+        datetime.datetime(2080, 1, 1, tzinfo=datetime.timezone.utc),
+        datetime.datetime(2080, 2, 1, 4, 30, 1, tzinfo=datetime.timezone.utc), False),
+    "end_date": Field(
+        "2090-01-01T00:00:00Z", None, of_schedule("EndDate"),
+        datetime.datetime(2090, 1, 1, tzinfo=datetime.timezone.utc), None, False),
+    "flexible_window_minutes": Field(
+        15, None, of_schedule("FlexibleTimeWindow"), {"Mode": "FLEXIBLE", "MaximumWindowInMinutes": 15},
+        {"Mode": "OFF"}, False),
+    "spread": Field(
+        True, False, of_schedule("ScheduleExpression"), f"cron({MINUTE} 4 * * ? *)", "cron(0 4 * * ? *)", False),
 }
 # What is not of the task, and a change of it.
 OTHER_FIELDS = {
@@ -223,15 +241,18 @@ OTHER_FIELDS = {
 
 
 def looked_at(stack, name: str) -> types.SimpleNamespace:
-    """What AWS has of a job's task: the revision that the schedule starts, and how."""
-    rule = target(stack, name)
-    revision = rule["EcsParameters"]["TaskDefinitionArn"]
+    """What AWS has of a job's task: the revision that the schedule starts, and how. A rule and a schedule say the
+    latter in the same words."""
+    on_scheduler = bool(in_aws(stack, name)["schedules"])
+    schedule = schedule_of(stack, name) if on_scheduler else None
+    started = schedule["Target"] if on_scheduler else target(stack, name)
+    revision = started["EcsParameters"]["TaskDefinitionArn"]
     answer = stack.aws("ecs").describe_task_definition(taskDefinition=revision, include=["TAGS"])
     main, *sidecars = answer["taskDefinition"]["containerDefinitions"]
     return types.SimpleNamespace(
-        task=answer["taskDefinition"], main=main, sidecars=sidecars,
+        name=name, task=answer["taskDefinition"], main=main, sidecars=sidecars,
         tags={tag["key"]: tag["value"] for tag in answer["tags"]},
-        start=rule["EcsParameters"], cluster=rule["Arn"])
+        start=started["EcsParameters"], cluster=started["Arn"], schedule=schedule)
 
 
 def holds(found, wanted) -> bool:
@@ -243,46 +264,67 @@ def holds(found, wanted) -> bool:
     return found == wanted
 
 
+def posted(stack, name: str, schedule: str, fields: dict[str, Field], **more) -> types.SimpleNamespace:
+    stack.aws("ecs").create_cluster(clusterName="e2e-spot", capacityProviders=["FARGATE", "FARGATE_SPOT"])
+    definition = {"name": name, "image": "busybox:1", "schedule": schedule,
+                  **{name: field.first for name, field in fields.items()}, **more}
+    return types.SimpleNamespace(answer=post(stack, definition), aws=looked_at(stack, name))
+
+
 @pytest.fixture(scope="module")
 def fullest(stack):
     """A job that says all that can be said of its task. It is never run."""
-    stack.aws("ecs").create_cluster(clusterName="e2e-spot", capacityProviders=["FARGATE", "FARGATE_SPOT"])
-    definition = {"name": "fullest", "schedule": DAILY, **{name: field.first for name, field in FIELDS.items()}}
-    return types.SimpleNamespace(answer=post(stack, definition), aws=looked_at(stack, "fullest"))
+    return posted(stack, "fullest", DAILY, FIELDS | START_FIELDS)
+
+
+@pytest.fixture(scope="module")
+def timed(stack):
+    """A job that says all that can be said of its schedule, and is started as the other is: by EventBridge Scheduler.
+    That somebody may look into its tasks takes a task role."""
+    return posted(
+        stack, "timed", "cron(0 4 * * ? *)", TIMING_FIELDS | START_FIELDS, task_role=FIELDS["task_role"].first)
 
 
 def test_the_table_of_fields_is_whole():
     document = json.loads((ROOT / "openapi/openapi.json").read_text())
-    assert FIELDS.keys() | OTHER_FIELDS.keys() | {"name"} == (
+    assert FIELDS.keys() | START_FIELDS.keys() | TIMING_FIELDS.keys() | OTHER_FIELDS.keys() | {"name"} == (
         document["components"]["schemas"]["JobRequest"]["properties"].keys())
 
 
-@pytest.mark.parametrize("name", FIELDS)
-def test_a_field_reaches_aws_and_so_does_its_change(stack, fullest, name):
-    field = FIELDS[name]
-    told = field.told(fullest.aws)
+def check_field(stack, made: types.SimpleNamespace, name: str, field: Field) -> None:
+    told, job = field.told(made.aws), made.aws.name
     assert holds(told, field.told_first), told
     if isinstance(field.told_first, dict):
         assert told.keys() == field.told_first.keys()
     given = field.first
     if name == "extra_container_definition":  # the driver can be no other, and is not said again
         given = {**given, "logConfiguration": {"options": EXTRA["logConfiguration"]["options"]}}
-    assert holds(fullest.answer[name], given), fullest.answer[name]
+    assert holds(made.answer[name], given), made.answer[name]
 
-    before = revisions(stack, "fullest")
-    job = patch(stack, "fullest", {name: field.then})
-    aws = looked_at(stack, "fullest")
+    before = revisions(stack, job)
+    changed = patch(stack, job, {name: field.then})
+    aws = looked_at(stack, job)
     told = field.told(aws)
     assert holds(told, field.told_then), told
     if isinstance(field.told_then, dict):
         assert told.keys() == field.told_then.keys()
-    after = revisions(stack, "fullest")
+    after = revisions(stack, job)
     assert len(after) - len(before) == field.revision
     assert (aws.task["taskDefinitionArn"] in before) != field.revision
 
     # The same again changes nothing.
-    assert patch(stack, "fullest", {name: field.then})["generation"] == job["generation"]
-    assert revisions(stack, "fullest") == after
+    assert patch(stack, job, {name: field.then})["generation"] == changed["generation"]
+    assert revisions(stack, job) == after
+
+
+@pytest.mark.parametrize("name", FIELDS | START_FIELDS)
+def test_a_field_reaches_aws_and_so_does_its_change(stack, fullest, name):
+    check_field(stack, fullest, name, (FIELDS | START_FIELDS)[name])
+
+
+@pytest.mark.parametrize("name", TIMING_FIELDS | START_FIELDS)
+def test_a_field_reaches_scheduler_and_so_does_its_change(stack, timed, name):
+    check_field(stack, timed, name, (TIMING_FIELDS | START_FIELDS)[name])
 
 
 def test_what_is_not_of_the_task_makes_no_revision(stack, fullest):
@@ -733,7 +775,7 @@ def test_ten_creates_at_once_with_one_key_are_one_job(stack):
     found = get(stack, job_path("ten"))
     assert (found["id"], found["generation"], found["status"]["phase"]) == (job["id"], 1, "ready")
     assert {kind: len(names) for kind, names in in_aws(stack, "ten").items()} == {
-        "clusters": 1, "task definitions": 1, "rules": 2, "roles": 2, "topics": 1, "subscriptions": 0,
+        "clusters": 1, "task definitions": 1, "rules": 2, "schedules": 0, "roles": 2, "topics": 1, "subscriptions": 0,
         "log groups": 1}
 
 
@@ -756,17 +798,6 @@ def test_twenty_run_nows_at_once_with_one_key_are_one_run(stack):
 
 
 # ---- dry runs
-
-
-def dry(stack, method: str, path: str, body=None, headers: dict | None = None) -> dict:
-    status, _, foreseen = stack.call(method, f"{path}{'&' if '?' in path else '?'}dry_run=true", body, headers=headers)
-    assert status == 200, foreseen
-    return foreseen
-
-
-def operations(foreseen: dict) -> list[str]:
-    assert all(call["resource"] for call in foreseen["aws_calls"])
-    return [call["operation"] for call in foreseen["aws_calls"]]
 
 
 def comparable(job: dict) -> dict:
