@@ -111,6 +111,7 @@ PLAIN = {
     "ecs:DeregisterTaskDefinition": _account_wide,
     "ecs:ListClusters": _account_wide,
     "events:ListRules": _account_wide,
+    "scheduler:ListSchedules": _account_wide,
     "iam:GetAccountSummary": _account_wide,
     "servicequotas:GetServiceQuota": _account_wide,
     "events:ListTagsForResource": _tagged,
@@ -449,7 +450,10 @@ def _secret(reference: str, world: World) -> list[Request]:
 
 @implied_by("sqs:SendMessage", "sns:Publish", "lambda:InvokeFunction")
 def _invoke(call, world):
-    """Scheduler does so with the schedule's role; EventBridge in its own name: the resource's policy is asked."""
+    """Scheduler does so with the schedule's role, and a function with its own; EventBridge in its own name: the
+    resource's policy is asked."""
+    if call.function:
+        return [Request(call.operation, call.parameters["TopicArn"])]
     if call.role:
         return [Request(call.operation, call.parameters["resource"])]
     return [Request(call.operation, call.parameters["resource"], {

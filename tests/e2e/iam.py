@@ -261,6 +261,8 @@ class Template:
             return f"https://sqs.{self.region}.amazonaws.com/{self.account}/{name}"
         if kind == "AWS::Scheduler::ScheduleGroup":
             return self.stack  # its `Name`
+        if kind == "AWS::Events::Rule" and "Name" in self.body["Resources"][logical]["Properties"]:
+            return self.body["Resources"][logical]["Properties"]["Name"]["Fn::Sub"].replace("${AWS::StackName}", self.stack)
         return self.arn("iam", f"policy/{name}") if kind == "AWS::IAM::ManagedPolicy" else name
 
     def _parameter(self, name: str, given: dict[str, str]):

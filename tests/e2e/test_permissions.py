@@ -210,20 +210,23 @@ ATTEMPTS = [
     # Schedules. A group can be neither made nor deleted, with all that is in it, nor can others be looked at.
     *(near(PROVISIONING, f"scheduler:{action}Schedule", named("scheduler", f"schedule/{STACK}/"))
       .resources(*FOREIGN_SCHEDULES)
-      .actions("scheduler:ListSchedules", "scheduler:TagResource", "scheduler:UntagResource")
+      .actions("scheduler:TagResource", "scheduler:UntagResource")
       for action in ("Get", "Create", "Update", "Delete")),
     Near(PROVISIONING, Request("scheduler:GetSchedule", named("scheduler", f"schedule/{STACK}/")), *(
         Request(f"scheduler:{action}", resource)
         for action in ("CreateScheduleGroup", "DeleteScheduleGroup", "GetScheduleGroup", "DeleteSchedule", "TagResource")
         for resource in (arn("scheduler", f"schedule-group/{name}") for name in (STACK, NEIGHBOUR, "default"))), *(
-        Request(f"scheduler:{action}", "*") for action in ("ListSchedules", "ListScheduleGroups"))),
+        Request(f"scheduler:{action}", "*") for action in ("ListScheduleGroups", "GetSchedule"))),
+    near({"http"}, "scheduler:ListSchedules", "*").actions("scheduler:ListScheduleGroups", "scheduler:GetSchedule"),
     # Topics.
     near(PROVISIONING, "sns:Subscribe", named("sns", ""), {"sns:Protocol": "https"}).resources(*FOREIGN_TOPICS)
     .contexts("sns:Protocol", None, "http", "sms", "firehose", "application"),
     *(near(PROVISIONING, f"sns:{action}", named("sns", "")).resources(*FOREIGN_TOPICS) for action in (
         "CreateTopic", "SetTopicAttributes", "DeleteTopic", "Unsubscribe", "ListSubscriptionsByTopic", "TagResource")),
     near(PROVISIONING, "sns:ListTagsForResource", named("sns", "")).resources(*FOREIGN_TOPICS)
-    .actions("sns:Publish", "sns:AddPermission", "sns:ConfirmSubscription"),
+    .actions("sns:AddPermission", "sns:ConfirmSubscription"),
+    # Only what tells of failures.
+    near({"events"}, "sns:Publish", named("sns", "")).resources(*FOREIGN_TOPICS).actions("sns:Subscribe"),
     # Logs.
     near({"http"}, "logs:GetLogEvents", log_group())
     .resources(*FOREIGN_GROUPS, log_group(rest="log-stream:other/main/0a1b"))
@@ -389,7 +392,8 @@ def by_service(action: str, resource: str, service: str, source: str) -> Request
 
 JOB_RULE = named("events", "rule/")
 OWN_GROUP = arn("scheduler", f"schedule-group/{STACK}")
-TASK_RULE, SWEEP_RULE = (TEMPLATE.attribute(name, "Arn") for name in ("TaskEventRule", "SweepRule"))
+TASK_RULE, SWEEP_RULE, FAILURE_RULE = (
+    TEMPLATE.attribute(name, "Arn") for name in ("TaskEventRule", "SweepRule", "FailureRule"))
 API = arn("execute-api", f"{TEMPLATE.ref('Api')}/$default/$default")
 
 # Resource, source that is let in, and others of its kind that are not.
@@ -398,6 +402,8 @@ SOURCES = [
     (by_service("sqs:SendMessage", queue("TaskEventDeadLetterQueue"), "events", TASK_RULE), (JOB_RULE, SWEEP_RULE)),
     (by_service("sqs:SendMessage", queue("StartQueue"), "events", JOB_RULE),
      (TASK_RULE, SWEEP_RULE, named("events", "rule/", NEIGHBOUR), arn("events", "rule/other"))),
+    (by_service("sqs:SendMessage", queue("AlertQueue"), "events", FAILURE_RULE), (JOB_RULE, TASK_RULE, SWEEP_RULE)),
+    (by_service("sqs:SendMessage", queue("ScheduleDeadLetterQueue"), "events", FAILURE_RULE), (TASK_RULE, SWEEP_RULE)),
     (by_service("sqs:SendMessage", queue("ScheduleDeadLetterQueue"), "events", JOB_RULE),
      (TASK_RULE, SWEEP_RULE, named("events", "rule/", NEIGHBOUR), arn("events", "rule/other"))),
     (by_service("lambda:InvokeFunction", TEMPLATE.attribute("SweepFunction", "Arn"), "events", SWEEP_RULE),
@@ -455,7 +461,7 @@ def test_whatever_a_service_sends_to_lets_it_in():
                         action, resource, "events", TEMPLATE.attribute(name, "Arn"))), f"{name} to {resource}"
     variables = TEMPLATE.resolve(TEMPLATE.body["Globals"]["Function"]["Environment"]["Variables"])
     queues = [value for value in variables.values() if isinstance(value, str) and ":sqs:" in value]
-    assert len(queues) == 2
+    assert len(queues) == 3
     for resource in queues:
         assert admits(policies[resource], by_service("sqs:SendMessage", resource, "events", JOB_RULE))
         # Scheduler comes with the schedule's role.
@@ -483,6 +489,7 @@ WILDCARDS = {
         ("OwnSchedules", "Resource", "scheduler:schedule/e2e/*"),
         ("OwnTopics", "Resource", "sns:e2e_*"),
         ("SubscribeToOwnTopics", "Resource", "sns:e2e_*"),
+        ("TellSubscribers", "Resource", "sns:e2e_*"),
         ("OwnLogGroups", "Resource", "logs:log-group:/cronplane/e2e/*"),
         ("ReadJobLogs", "Resource", "logs:log-group:/cronplane/e2e/*:log-stream:run/*"),
         ("WriteJobLogs", "Resource", "logs:log-group:/cronplane/e2e/*"),
@@ -760,7 +767,7 @@ def seen(stack) -> Seen:
 @pytest.fixture
 def whole_run(request):
     """Skips where not all was run that there is to look back on."""
-    wanted = {"test_product.py", "test_schedules.py", "test_tasks.py"}
+    wanted = {"test_product.py", "test_schedules.py", "test_shared.py", "test_tasks.py"}
     items = {item.path.name for item in request.session.items}
     left_out = {item.path.name for item in request.config.deselected}
     if wanted - items or wanted & left_out:
@@ -846,9 +853,15 @@ def test_nothing_is_granted_that_nothing_uses(seen, whole_run):
 
 @dataclasses.dataclass
 class Role:
+    name: str
     trust: dict
     boundary: str | None
     policies: dict = dataclasses.field(default_factory=dict)
+
+    @property
+    def shared(self) -> bool:
+        """Whether it is that of a team's jobs: a part less than a job's own has stands before the region."""
+        return len(self.name.split(f"_{REGION}_")[0].split("_")) == 2
 
     def statements(self) -> list[Statement]:
         return [one for name, document in self.policies.items() for one in statements(name, document)]
@@ -865,7 +878,7 @@ def replayed(seen: Seen):
         if call.operation == "iam:CreateRole":
             (created, *_) = requests_of(call, HERE)
             roles[created.resource] = Role(
-                json.loads(call.parameters["AssumeRolePolicyDocument"]), call.parameters.get("PermissionsBoundary"))
+                name, json.loads(call.parameters["AssumeRolePolicyDocument"]), call.parameters.get("PermissionsBoundary"))
             continue
         role = roles.get(call.state["Arn"])
         if call.operation == "iam:PutRolePolicy":
@@ -947,7 +960,7 @@ def test_a_jobs_role_is_taken_on_by_its_service_for_its_job_alone(seen, whole_ru
 
 @last
 def test_a_jobs_role_is_of_its_job_alone(seen, whole_run):
-    """What one job's roles may do with another job of the stack."""
+    """What one job's roles may do with another job of the stack; and those of a team with another team's."""
     boundary = seen.template.managed("RoleBoundary")
     kinds = set()
     family = named("ecs", "task-definition/", rest="another_job:1")
@@ -973,6 +986,11 @@ def test_a_jobs_role_is_of_its_job_alone(seen, whole_run):
         }.get(request.action)
         if attempts is None:  # a repository's
             attempts = [request.but(resource=f"{request.resource}-another")]
+        if role.shared:
+            # Any image, in any cluster, with any role that the deployment lets be passed: docs/SECURITY.md.
+            attempts = {
+                "ecs:RunTask": attempts[:1], "ecs:TagResource": attempts[1:],
+                "iam:PassRole": attempts[2:]}.get(request.action, attempts if "ecr:" not in request.action else [])
         kinds.add(request.action)
         for attempt in attempts:
             assert not decide(attempt, role.statements(), boundary).allowed, told(attempt)

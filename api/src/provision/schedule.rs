@@ -151,7 +151,15 @@ impl Schedule {
             .send()
             .await
             .map(drop)
-            .map_err(|error| role_delay(Error::aws("scheduler:UpdateSchedule", error)))
+            .map_err(|error| match says(&error, |error| error.is_conflict_exception()) {
+                true => self.busy(),
+                false => role_delay(Error::aws("scheduler:UpdateSchedule", error)),
+            })
+    }
+
+    /// Somebody else is at it at this moment: "can cause an inconsistent state", as Scheduler says.
+    fn busy(&self) -> Error {
+        Error::Busy(format!("schedule `{}`", self.name))
     }
 
     async fn create(&self, clients: &Clients, target: Target) -> Result<()> {
@@ -177,9 +185,7 @@ impl Schedule {
         match created {
             Ok(_) => Ok(()),
             // Made between, perhaps by the first of two calls of which the answer was lost.
-            Err(error) if says(&error, |error| error.is_conflict_exception()) => {
-                Err(Error::Busy(format!("schedule `{}`", self.name)))
-            }
+            Err(error) if says(&error, |error| error.is_conflict_exception()) => Err(self.busy()),
             Err(error) => Err(role_delay(Error::aws("scheduler:CreateSchedule", error))),
         }
     }
@@ -222,6 +228,7 @@ impl Schedule {
         match updated {
             Ok(_) => Ok(()),
             Err(error) if says(&error, |error| error.is_resource_not_found_exception()) => Ok(()),
+            Err(error) if says(&error, |error| error.is_conflict_exception()) => Err(self.busy()),
             Err(error) => Err(Error::aws("scheduler:UpdateSchedule", error)),
         }
     }
@@ -286,6 +293,7 @@ impl Resource for Schedule {
         match deleted.await {
             Ok(_) => Ok(()),
             Err(error) if says(&error, |error| error.is_resource_not_found_exception()) => Ok(()),
+            Err(error) if says(&error, |error| error.is_conflict_exception()) => Err(self.busy()),
             Err(error) => Err(Error::aws("scheduler:DeleteSchedule", error)),
         }
     }

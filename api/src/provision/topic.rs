@@ -8,7 +8,6 @@ use serde_json::json;
 
 use super::tags::Tags;
 use super::{Changed, Clients, Context, Made, Resource, to_remove};
-use crate::domain::deployment::Deployment;
 use crate::domain::job::{ResourceKind, Subscriber, Subscription, SubscriptionState};
 use crate::error::{Error, Result, says};
 
@@ -34,31 +33,22 @@ impl Topic {
     pub(super) fn of(context: &Context<'_>) -> Topic {
         let arn = context.deployment.arn("sns", &context.names.topic);
         // EventBridge User Guide, "Amazon SNS permissions": the rule's ARN and the account keep
-        // other rules, and other accounts, out.
-        let mut statements = vec![json!({
-            "Sid": "FailureRule",
-            "Effect": "Allow",
-            "Principal": {"Service": "events.amazonaws.com"},
-            "Action": "sns:Publish",
-            "Resource": arn,
-            "Condition": {
-                "ArnEquals": {"aws:SourceArn": context.rule_arn(&context.names.failure_rule)},
-                "StringEquals": {"aws:SourceAccount": context.deployment.account},
-            },
-        })];
-        if context.shares_failure_rule() {
-            // Whom IAM lets, of this account: Cronplane's own function, which tells of what the stack's rule
-            // finds. The rule of before may still be there.
-            let Deployment { partition, account, .. } = context.deployment;
-            statements.push(json!({
-                "Sid": "Account",
+        // other rules, and other accounts, out. Where the stack has one rule for all jobs, its function publishes
+        // by its own role, which in one account is enough.
+        let policy = json!({
+            "Version": "2012-10-17",
+            "Statement": [{
+                "Sid": "FailureRule",
                 "Effect": "Allow",
-                "Principal": {"AWS": format!("arn:{partition}:iam::{account}:root")},
+                "Principal": {"Service": "events.amazonaws.com"},
                 "Action": "sns:Publish",
                 "Resource": arn,
-            }));
-        }
-        let policy = json!({"Version": "2012-10-17", "Statement": statements});
+                "Condition": {
+                    "ArnEquals": {"aws:SourceArn": context.rule_arn(&context.names.failure_rule)},
+                    "StringEquals": {"aws:SourceAccount": context.deployment.account},
+                },
+            }],
+        });
         Topic {
             name: context.names.topic.clone(),
             arn,

@@ -309,6 +309,20 @@ async fn a_role_that_scheduler_does_not_know_yet_passes() {
     assert!(job.reason.unwrap().starts_with("schedule: "));
 }
 
+/// Of a schedule to which somebody else writes at that moment.
+#[tokio::test]
+async fn a_conflict_passes() {
+    let (cloud, app) = made(in_berlin()).await;
+    let conflict = |operation| {
+        cloud.fail(operation, 1, "ConflictException", "This can cause an inconsistent state.");
+    };
+    conflict("scheduler:UpdateSchedule");
+    let job = patch(&app, json!({"image": "busybox:2"}), moment(10)).await.unwrap().view.job;
+    assert_eq!(job.phase, Phase::Ready, "{:?}", job.reason);
+    conflict("scheduler:DeleteSchedule");
+    assert!(delete(&app, moment(20)).await.unwrap().is_none());
+}
+
 #[tokio::test]
 async fn the_choice_is_the_deployments() {
     let of = |engine| Deployment { engine, ..deployment() };
