@@ -31,7 +31,7 @@ TOKEN = "a token of the tests"
 MOTO_ACCOUNT = "123456789012"
 
 # What of template.yaml the binary itself rests on; the rest is how it is invoked.
-KEPT_RESOURCES = ("Table", "RoleBoundary", "ScheduleDeadLetterQueue", "StartQueue")
+KEPT_RESOURCES = ("Table", "RoleBoundary", "ScheduleDeadLetterQueue", "StartQueue", "AlertQueue")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,9 +54,11 @@ SCHEDULER_OPERATIONS = {
 
 def operation_of(method: str, path: str, headers, body: bytes) -> str:
     """`ecs:CreateCluster`: the service is in the signature, the operation in a header or the form. EventBridge
-    Scheduler has a REST API, of which Cronplane uses one path."""
+    Scheduler has a REST API, of which Cronplane uses two paths."""
     credential = re.search(r"Credential=[^/]+/\d+/[^/]+/([^/]+)/aws4_request", headers["Authorization"])
     if credential[1] == "scheduler":
+        if (method, path.split("?")[0]) == ("GET", "/schedules"):
+            return "scheduler:ListSchedules"
         is_known = re.fullmatch("/schedules/[^/]+", path.split("?")[0])
         return f"scheduler:{SCHEDULER_OPERATIONS[method] if is_known else path}"
     target = headers.get("X-Amz-Target")

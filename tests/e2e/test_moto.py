@@ -108,6 +108,7 @@ QUESTIONS = {
 
 # Operations in the code that nothing here leads to, and why.
 NOT_MADE = {
+    "sns:Publish": "made by the function `events`, where all jobs share a failure rule; here there is only `http`",
     "events:DisableRule": "made when a paused job's reconcile is hindered; nothing here hinders one",
 }
 
@@ -687,6 +688,13 @@ def test_every_call_was_accepted(moto):
         return call.accepted or (call.code == code and bool(re.match(message, call.message)))
 
     assert [call for call in moto.recorder.calls if not as_expected(call)] == []
+
+
+def test_quotas_are_looked_at(moto):
+    status, report = moto.call("GET", "/v1/quotas")
+    assert status == 200, report
+    assert {one["name"]: one["reason"] for one in report["quotas"]} == dict.fromkeys(
+        ("rules", "roles", "clusters", "schedules", "targets_per_rule"))
 
 
 def test_every_operation_of_the_code_was_made(request, moto):
