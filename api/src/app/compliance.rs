@@ -64,9 +64,13 @@ impl Rules {
             let detail = format!("a job keeps its name: `{}`", key.job);
             violations.push(Violation::new("/name", ViolationCode::NotAllowed, detail));
         }
-        // A schedule that never starts anything is a mistake that nothing else would tell.
+        // A schedule that never starts anything is a mistake that nothing else would tell; and so is to switch
+        // one on that has come to its end.
         let timing = &definition.timing;
-        if known.is_none_or(|known| known.timing != *timing) && !timing.starts_again(now) {
+        let is_news = |known: &JobDefinition| {
+            known.timing != *timing || (definition.enabled && !known.enabled)
+        };
+        if known.is_none_or(is_news) && !timing.starts_again(now) {
             violations.push(never_starts());
         }
         violations.extend(self.forbidden(definition));

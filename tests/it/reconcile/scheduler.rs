@@ -265,6 +265,8 @@ async fn what_has_nothing_left_to_start_is_not_written_again() {
     app.job_set_enabled(&key(), false, moment(2 * 3600)).await.unwrap();
     let refused = app.job_set_enabled(&key(), true, moment(2 * 3600)).await.unwrap_err();
     assert!(matches!(refused, Error::Invalid(found) if found[0].pointer == "/schedule"));
+    let refused = patch(&app, json!({"enabled": true}), moment(2 * 3600)).await.unwrap_err();
+    assert!(matches!(refused, Error::Invalid(found) if found[0].pointer == "/schedule"));
     // Another time that is past is a mistake; one to come is not.
     let past = json!({"schedule": "at(2026-11-23T15:30:00)"});
     let refused = patch(&app, past, moment(2 * 3600)).await.unwrap_err();
