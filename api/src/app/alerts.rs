@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::App;
 use crate::domain::ids::JobKey;
-use crate::domain::job::{Job, ResourceKind};
+use crate::domain::job::{Job, ResourceKind, ResourceState};
 use crate::error::Result;
 use crate::provision::names::job_of_family;
 use crate::provision::shares_failure_rule;
@@ -46,10 +46,12 @@ impl App {
         Ok(true)
     }
 
-    /// Whether the job has no failure rule of its own that tells. While a reconcile may be taking that away it is told
+    /// Whether the job has no failure rule of its own that tells. While that is being made or taken away it is told
     /// twice rather than not at all.
     fn is_to_tell(&self, job: &Job) -> bool {
-        let has_own = job.resources.contains_key(&ResourceKind::FailureRule);
-        !has_own || (shares_failure_rule(&self.deployment) && job.unsettled > 0)
+        let own = job.resources.get(&ResourceKind::FailureRule).map(|known| known.state);
+        let has_own = matches!(own, Some(ResourceState::Ready | ResourceState::Removed));
+        let is_settled = job.is_followed() && job.unsettled == 0;
+        !has_own || (shares_failure_rule(&self.deployment) && !is_settled)
     }
 }

@@ -10,6 +10,7 @@ use super::App;
 use crate::domain::deployment::Deployment;
 use crate::domain::ids::{JobKey, JobName, TeamName};
 use crate::domain::job::{JobDefinition, JobFilter};
+use crate::domain::schedule::{Bounds, Timing};
 use crate::domain::team::Team;
 use crate::domain::violation::{Violation, ViolationCode};
 use crate::error::Result;
@@ -36,8 +37,14 @@ pub struct NotComplying {
     pub more: bool,
 }
 
-/// That a schedule starts nothing any more.
-pub(super) fn never_starts() -> Violation {
+/// That a schedule starts nothing after `now`, and what of it is why.
+pub(super) fn never_starts(timing: &Timing, now: Timestamp) -> Violation {
+    let bounds = Bounds { end_date: None, ..timing.bounds.clone() };
+    let endless = Timing { schedule: timing.schedule.clone(), bounds };
+    if endless.starts_again(now) {
+        let detail = "there is no start between now and this";
+        return Violation::new("/end_date", ViolationCode::Range, detail);
+    }
     let detail = "never starts: no date from now on is meant by it";
     Violation::new("/schedule", ViolationCode::Range, detail)
 }
@@ -71,7 +78,7 @@ impl Rules {
             known.timing != *timing || (definition.enabled && !known.enabled)
         };
         if known.is_none_or(is_news) && !timing.starts_again(now) {
-            violations.push(never_starts());
+            violations.push(never_starts(timing, now));
         }
         violations.extend(self.forbidden(definition));
         violations

@@ -461,7 +461,7 @@ impl App {
         JobView {
             next_starts: job.next_starts(moment.now, NEXT_STARTS, choice),
             next_starts_approximate: job.starts_are_approximate(choice),
-            engine: job.engine(choice),
+            engine: job.current_engine(choice),
             shares_failure_rule: shares_failure_rule(&self.deployment),
             subscriptions: None,
             forbidden: rules.map(|rules| rules.forbidden(&job.definition)).unwrap_or_default(),

@@ -92,8 +92,9 @@ impl App {
         {
             let mut against = rules.forbidden(&next.definition);
             // One-time starts and end dates pass while a job is paused.
-            if !next.definition.timing.starts_again(moment.now) {
-                against.push(never_starts());
+            let timing = &next.definition.timing;
+            if !timing.starts_again(moment.now) {
+                against.push(never_starts(timing, moment.now));
             }
             if !against.is_empty() {
                 return Err(Error::Invalid(against));

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures::future::join;
 use tokio::time::Instant;
 
 use super::{App, Moment};
@@ -54,8 +55,8 @@ impl QuotaReport {
 impl App {
     /// How much of each of AWS's quotas is used now.
     pub async fn quota_report(&self, moment: Moment) -> Result<QuotaReport> {
-        let usage =
-            self.provisioner.quota_usage(&self.deployment, moment.now, moment.deadline).await;
+        let usage = self.provisioner.quota_usage(&self.deployment, moment.now, moment.deadline);
+        let (usage, jobs) = join(usage, self.count_jobs()).await;
         let quotas = usage.into_iter().map(|(quota, usage)| QuotaUse {
             quota,
             usage: usage.map_err(|error| {
@@ -64,7 +65,7 @@ impl App {
             }),
         });
         let engine = self.deployment.engine;
-        Ok(QuotaReport { quotas: quotas.collect(), jobs: self.count_jobs().await?, engine })
+        Ok(QuotaReport { quotas: quotas.collect(), jobs: jobs?, engine })
     }
 
     async fn count_jobs(&self) -> Result<u32> {

@@ -12,6 +12,7 @@ use crate::domain::audit::{Target, changes};
 use crate::domain::ids::TeamName;
 use crate::domain::team::{Team, TeamDefinition};
 use crate::error::{Error, Result};
+use crate::provision::shares_failure_rule;
 use crate::store::encode_cursor;
 
 /// Times that a change is tried against others of the same team.
@@ -230,6 +231,13 @@ impl App {
             self.provisioner.remove_team_roles(name, &self.deployment, moment.deadline).await;
         if let Err(error) = &removed {
             tracing::error!(team = %name, %error, "the team is gone, and its roles are not");
+        }
+        // One of the name that was made meanwhile, and whose jobs found the roles before they went.
+        if self.store.team_get(name).await?.is_some_and(|team| team.jobs > 0)
+            && shares_failure_rule(&self.deployment)
+        {
+            let deadline = moment.deadline;
+            self.provisioner.ensure_team_roles(name, &self.deployment, deadline).await?;
         }
         removed
     }

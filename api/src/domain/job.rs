@@ -169,6 +169,17 @@ impl Job {
         self.definition.timing.engine(choice)
     }
 
+    /// The engine that carries it now: where AWS follows, the one of which it has the resource. A deployment that
+    /// changes its choice moves a job with the job's next change.
+    pub fn current_engine(&self, choice: EngineChoice) -> Engine {
+        let has = |kind| self.resources.contains_key(&kind);
+        match (has(ResourceKind::ScheduleRule), has(ResourceKind::Schedule)) {
+            (true, false) if self.is_followed() => Engine::Rule,
+            (false, true) if self.is_followed() => Engine::Scheduler,
+            _ => self.engine(choice),
+        }
+    }
+
     /// When it starts, as AWS is told.
     pub fn timing(&self) -> Timing {
         self.definition.timing.of_job(&self.key())
@@ -190,8 +201,12 @@ impl Job {
     /// What the schedule means, whether it is on or off.
     pub fn preview(&self, wanted: JobPreviewRequest, choice: EngineChoice) -> Preview {
         let approximate = self.starts_are_approximate(choice);
-        let mut preview =
-            self.timing().preview(self.engine(choice), self.anchor(choice), approximate, wanted);
+        let mut preview = self.timing().preview(
+            self.current_engine(choice),
+            self.anchor(choice),
+            approximate,
+            wanted,
+        );
         if !self.definition.enabled {
             preview.notes.insert(0, "paused: nothing is started until it is resumed".to_owned());
         }
@@ -201,12 +216,12 @@ impl Job {
     /// Whether only AWS knows what a rate is counted from: when the rule was made or switched on.
     pub fn starts_are_approximate(&self, choice: EngineChoice) -> bool {
         self.definition.timing.schedule.rate_minutes().is_some()
-            && self.engine(choice) == Engine::Rule
+            && self.current_engine(choice) == Engine::Rule
     }
 
     /// What a rate is counted from.
     fn anchor(&self, choice: EngineChoice) -> Timestamp {
-        if self.engine(choice) == Engine::Scheduler {
+        if self.current_engine(choice) == Engine::Scheduler {
             let anchor = self.definition.timing.scheduler_anchor(self.scheduled_since);
             return anchor.unwrap_or(self.scheduled_since);
         }

@@ -12,6 +12,11 @@ use crate::domain::job::{MANAGED_TAG_PREFIX, ResourceKind};
 use crate::domain::quota::Quota;
 use crate::error::{Error, Result, says};
 
+/// Key of the tag that says what was last applied in full to a role that a team's jobs share.
+fn content_tag() -> String {
+    format!("{MANAGED_TAG_PREFIX}content")
+}
+
 /// Name of the one inline policy of each role.
 const POLICY_NAME: &str = "cronplane";
 
@@ -65,14 +70,18 @@ const POLICY: usize = 1;
 impl Role {
     /// Sees to a role that a team's jobs share: its tag says what was last applied in full, so that a job
     /// which finds it as it is to be changes nothing.
-    async fn ensure_shared(&self, clients: &Clients) -> Result<()> {
-        let content = hex_sha256(format!("{} {}", self.trust, self.policy).as_bytes());
-        let tag = format!("{MANAGED_TAG_PREFIX}content");
+    pub(super) async fn ensure_shared(&self, clients: &Clients) -> Result<()> {
+        let content = format!("{} {} {}", self.boundary_arn, self.trust, self.policy);
+        let content = hex_sha256(content.as_bytes());
+        let tag = content_tag();
         match self.found_tags(clients).await? {
             Some(tags) if tags.iter().any(|one| one.key() == tag && one.value() == content) => {
                 return Ok(());
             }
-            Some(_) => self.update(clients).await?,
+            Some(_) => {
+                self.disclaim(clients).await?;
+                self.update(clients).await?;
+            }
             None => self.create(clients).await?,
         }
         self.put_policy(clients).await?;
@@ -89,6 +98,31 @@ impl Role {
             .await
             .map(drop)
             .map_err(|error| Error::aws("iam:TagRole", error))
+    }
+
+    /// Takes the tag off that says what was applied, before that is so no more: a role that is left half way is
+    /// seen to by the next job.
+    async fn disclaim(&self, clients: &Clients) -> Result<()> {
+        if clients.notes("iam:UntagRole", &self.arn) {
+            return Ok(());
+        }
+        clients
+            .iam
+            .untag_role()
+            .role_name(&self.name)
+            .tag_keys(content_tag())
+            .send()
+            .await
+            .map(drop)
+            .map_err(|error| Error::aws("iam:UntagRole", error))
+    }
+
+    /// Takes a role away that a team's jobs shared.
+    pub(super) async fn remove_shared(&self, clients: &Clients) -> Result<()> {
+        if to_remove(self.is_there(clients).await)? {
+            self.disclaim(clients).await?;
+        }
+        self.remove(clients).await
     }
 
     async fn put_policy(&self, clients: &Clients) -> Result<()> {

@@ -240,6 +240,8 @@ pub struct Hindrance {
     pub reason: String,
     /// Whether it may pass by itself.
     pub passing: bool,
+    /// Whether it is that the time of all starts has passed.
+    pub is_over: bool,
 }
 
 /// Makes and takes away the resources of jobs.
@@ -290,11 +292,32 @@ impl Provisioner {
                     (first, second) => first.or(second),
                 };
             }
-            if hindrance.is_some() {
-                return Report { resources, hindrance, leftover: None };
+            if let Some(mut hindrance) = hindrance {
+                // What is wanted has nothing left to start: then what was before must not go on either.
+                if hindrance.is_over
+                    && let Err(more) = self.remove_former(plan, &mut resources, deadline).await
+                {
+                    hindrance.reason = format!("{}; and {}", hindrance.reason, more.reason);
+                }
+                return Report { resources, hindrance: Some(hindrance), leftover: None };
             }
         }
         // Behind the new one: for a moment a start can be made twice, and none is lost.
+        if let Err(hindrance) = self.remove_former(plan, &mut resources, deadline).await {
+            return Report { resources, hindrance: Some(hindrance), leftover: None };
+        }
+        let left = self.remove_former_cluster(plan, deadline).await.err();
+        let leftover = left.map(|error| format!("the job's former cluster: {error}"));
+        Report { resources, hindrance: None, leftover }
+    }
+
+    /// Takes away what an earlier definition or deployment had and this one does not.
+    async fn remove_former(
+        &self,
+        plan: &Plan,
+        resources: &mut BTreeMap<ResourceKind, ResourceStatus>,
+        deadline: Instant,
+    ) -> std::result::Result<(), Hindrance> {
         for former in &plan.former {
             let kind = former.kind();
             match retried(deadline, || former.remove(&self.clients)).await {
@@ -304,14 +327,11 @@ impl Provisioner {
                 Err(error) => {
                     let passing = error.retryable();
                     let reason = format!("{} of before: {error}", kind.as_str());
-                    let hindrance = Some(Hindrance { reason, passing });
-                    return Report { resources, hindrance, leftover: None };
+                    return Err(Hindrance { reason, passing, is_over: false });
                 }
             }
         }
-        let left = self.remove_former_cluster(plan, deadline).await.err();
-        let leftover = left.map(|error| format!("the job's former cluster: {error}"));
-        Report { resources, hindrance: None, leftover }
+        Ok(())
     }
 
     /// Takes the job's own cluster away when the job runs in another one; ECS refuses that while a
@@ -366,7 +386,9 @@ impl Provisioner {
                     applied: None,
                 };
                 let reason = format!("{}: {error}", kind.as_str());
-                (status, Some(Hindrance { reason, passing }))
+                // Nothing else of what is made for a job is in conflict with anything.
+                let is_over = matches!(error, Error::Conflict(_));
+                (status, Some(Hindrance { reason, passing, is_over }))
             }
         }
     }
@@ -461,7 +483,20 @@ impl Provisioner {
         deadline: Instant,
     ) -> Result<()> {
         for role in roles::team_roles(deployment, team) {
-            retried(deadline, || role.remove(&self.clients)).await?;
+            retried(deadline, || role.remove_shared(&self.clients)).await?;
+        }
+        Ok(())
+    }
+
+    /// Sees to the roles that the jobs of a team share.
+    pub async fn ensure_team_roles(
+        &self,
+        team: &TeamName,
+        deployment: &Deployment,
+        deadline: Instant,
+    ) -> Result<()> {
+        for role in roles::team_roles(deployment, team) {
+            retried(deadline, || role.ensure_shared(&self.clients)).await?;
         }
         Ok(())
     }

@@ -7,10 +7,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use futures::future::{join, join_all};
 use jiff::{SignedDuration, Timestamp};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{Clients, Plan, Provisioner, plan};
 use crate::domain::deployment::Deployment;
@@ -39,6 +40,8 @@ const OWN_TARGETS: u32 = 1;
 const CLUSTERS: u32 = 10_000;
 /// Amazon EventBridge Scheduler User Guide, "Quotas for EventBridge Scheduler".
 const SCHEDULES: u32 = 10_000_000;
+/// There can be more of them than are worth counting.
+const SCHEDULES_TIME: Duration = Duration::from_secs(5);
 /// EventBridge Scheduler API Reference, ListSchedules: the most a page has.
 const SCHEDULES_PAGE: i32 = 100;
 /// IAM User Guide, "IAM and AWS STS quotas".
@@ -173,7 +176,9 @@ async fn usage_of(quota: Quota, clients: &Clients, deployment: &Deployment) -> R
         Quota::Roles => roles(clients).await,
         Quota::Schedules => {
             let limit = limit_of(quota, clients, SCHEDULES);
-            let (used, limit) = join(schedules(clients, deployment), limit).await;
+            let counted = timeout(SCHEDULES_TIME, schedules(clients, deployment));
+            let (used, limit) = join(counted, limit).await;
+            let used = used.unwrap_or_else(|_| Err(Error::Aws(AwsFault::out_of_time("quotas"))));
             let ((used, own), (limit, limit_source)) = (used?, limit);
             Ok(Usage { used, used_by_jobs: Some(own), limit, limit_source })
         }

@@ -10,17 +10,19 @@ use aws_sdk_scheduler::types::{
     ActionAfterCompletion, DeadLetterConfig, FlexibleTimeWindow, FlexibleTimeWindowMode,
     RetryPolicy, ScheduleState, Target,
 };
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use super::start::{EVENT_AGE_SECONDS, Start, ecs_parameters, invalid};
 use super::{Changed, Clients, Context, Made, Resource};
 use crate::domain::job::ResourceKind;
-use crate::domain::schedule::Timing;
+use crate::domain::schedule::{self as domain, Timing};
 use crate::error::{Error, FaultKind, Result, says};
 
 /// What Scheduler puts the time in place of that the schedule meant. EventBridge Scheduler User Guide,
 /// "Adding context attributes in EventBridge Scheduler".
 const SCHEDULED_TIME: &str = "<aws.scheduler.scheduled-time>";
+/// Less than any interval, in seconds.
+const LAST_START_SECONDS: i64 = 30;
 /// What is said of a role that was made a moment ago and that Scheduler does not know yet.
 const ROLE_IS_NEW: &str = "must allow AWS EventBridge Scheduler to assume the role";
 
@@ -48,12 +50,8 @@ impl Schedule {
         let name = context.names.schedule_rule.clone();
         let group = deployment.schedule_group.clone();
         let timing = job.timing();
-        let window = i64::from(timing.bounds.flexible_window_minutes.unwrap_or_default());
-        // In its window a start can still come.
-        let since = context.now.checked_sub(SignedDuration::from_mins(window));
-        let since = since.unwrap_or(context.now);
         let anchor = timing.scheduler_anchor(job.scheduled_since).unwrap_or(job.scheduled_since);
-        let has_starts = timing.starts(since, anchor).next().is_some();
+        let has_starts = timing.starts(context.now, anchor).next().is_some();
         Schedule {
             arn: deployment.arn("scheduler", &format!("schedule/{group}/{name}")),
             name,
@@ -121,8 +119,22 @@ impl Schedule {
         start.filter(|start| *start > self.now).map(date_time)
     }
 
+    /// Where there is a start to come, it is before this. A rate that is counted from its last start has the same
+    /// time twice, which AWS need not take: it ends before the next one all the same.
     fn end_date(&self) -> Option<DateTime> {
-        self.timing.bounds.end_date.filter(|end| *end > self.now).map(date_time)
+        let end = date_time(self.timing.bounds.end_date?);
+        let is_start = self.start_date() == Some(end);
+        Some(if is_start { DateTime::from_secs(end.secs() + LAST_START_SECONDS) } else { end })
+    }
+
+    /// Whether `found` is this schedule, but for what it starts.
+    fn is_timed_as(&self, found: &GetScheduleOutput) -> bool {
+        let end = self.timing.bounds.end_date.map(Timestamp::as_second);
+        let late =
+            |found: i64| end.is_some_and(|end| (end..=end + LAST_START_SECONDS).contains(&found));
+        found.schedule_expression() == Some(self.timing.schedule.expression())
+            && found.schedule_expression_timezone() == Some(self.timing.zone_name())
+            && found.end_date().map_or(end.is_none(), |found| late(found.secs()))
     }
 
     fn state(&self) -> ScheduleState {
@@ -202,9 +214,16 @@ impl Schedule {
 
     /// Switches the schedule off, and leaves it else as it is; one that is gone is off.
     pub(super) async fn disable(&self, clients: &Clients) -> Result<()> {
-        let Some(found) = self.found(clients).await? else { return Ok(()) };
-        if !self.has_starts
-            || found.state == Some(ScheduleState::Disabled)
+        match self.found(clients).await? {
+            Some(found) => self.switch_off(clients, found).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Switches off what is there now, but where it has nothing left to start: that AWS need not take.
+    async fn switch_off(&self, clients: &Clients, found: GetScheduleOutput) -> Result<()> {
+        if found.state == Some(ScheduleState::Disabled)
+            || is_over(&found, self.now)
             || clients.notes("scheduler:UpdateSchedule", &self.arn)
         {
             return Ok(());
@@ -231,6 +250,22 @@ impl Schedule {
             Err(error) if says(&error, |error| error.is_conflict_exception()) => Err(self.busy()),
             Err(error) => Err(Error::aws("scheduler:UpdateSchedule", error)),
         }
+    }
+}
+
+/// Whether what is there has nothing left to start after `now`.
+fn is_over(found: &GetScheduleOutput, now: Timestamp) -> bool {
+    if found.end_date().is_some_and(|end| end.secs() <= now.as_second()) {
+        return true;
+    }
+    let schedule = found.schedule_expression().map(domain::Schedule::parse);
+    let zone = found.schedule_expression_timezone().map(domain::Zone::parse);
+    match (schedule, zone) {
+        (Some(Ok(schedule)), Some(Ok(timezone))) => {
+            let bounds = domain::Bounds { timezone, ..domain::Bounds::default() };
+            !Timing { schedule, bounds }.starts_again(now)
+        }
+        _ => false,
     }
 }
 
@@ -273,8 +308,16 @@ impl Resource for Schedule {
         match (self.found(clients).await?, self.has_starts) {
             (Some(_), true) => self.update(clients, target).await?,
             (None, true) => self.create(clients, target).await?,
-            (Some(_), false) => {}
-            (None, false) => {
+            (Some(found), false) if self.is_timed_as(&found) => {
+                if !self.enabled {
+                    self.switch_off(clients, found).await?;
+                }
+            }
+            (found, false) => {
+                // What stands is of before, and is not wanted any more.
+                if let Some(found) = found {
+                    self.switch_off(clients, found).await?;
+                }
                 let message = "its last start passed before the schedule could be made";
                 return Err(Error::Conflict(message.to_owned()));
             }

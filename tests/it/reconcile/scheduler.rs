@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use aws_sdk_scheduler::types::{FlexibleTimeWindow, FlexibleTimeWindowMode, LaunchType, Target};
 use cronplane::app::App;
 use cronplane::domain::deployment::Deployment;
-use cronplane::domain::job::{Phase, ResourceKind};
+use cronplane::domain::job::{JobDefinition, Phase, ResourceKind};
 use cronplane::domain::schedule::{Engine, EngineChoice};
 use cronplane::error::Error;
 use serde_json::{Value, json};
@@ -253,8 +253,7 @@ async fn what_has_nothing_left_to_start_is_not_written_again() {
             .unwrap()
             .to_owned()
     };
-    // In its window the start may still come.
-    patch(&app, json!({"image": "busybox:2"}), moment(3600 + 600)).await.unwrap();
+    patch(&app, json!({"image": "busybox:2"}), moment(600)).await.unwrap();
     assert_eq!(starts(&cloud), "2");
     cloud.take_calls();
     let job = patch(&app, json!({"image": "busybox:3"}), moment(2 * 3600)).await.unwrap();
@@ -275,6 +274,88 @@ async fn what_has_nothing_left_to_start_is_not_written_again() {
     patch(&app, next, moment(2 * 3600)).await.unwrap();
     assert!(cloud.state().scheduler.schedules[BASE].enabled);
     assert_eq!(starts(&cloud), "3");
+}
+
+/// Without its end it would go on for good.
+#[tokio::test]
+async fn a_schedule_whose_end_has_come_is_not_written_without_it() {
+    for (schedule, end) in
+        [("cron(0 * * * ? *)", "2026-11-23T16:00:00Z"), ("rate(1 hour)", "2026-11-23T16:00:00Z")]
+    {
+        let mut wanted = definition();
+        wanted["schedule"] = json!(schedule);
+        wanted["end_date"] = json!(end);
+        wanted["flexible_window_minutes"] = json!(60);
+        let (cloud, app) = made(wanted).await;
+        // It is 14:00; two starts are left, and then one.
+        patch(&app, json!({"image": "busybox:2"}), moment(3600 + 60)).await.unwrap();
+        let written = cloud.state().scheduler.schedules[BASE].clone();
+        assert!(written.end_date.is_some() && written.enabled, "{schedule}");
+        assert!(seconds(written.start_date) < seconds(written.end_date), "{schedule}");
+        cloud.take_calls();
+        let changed = patch(&app, json!({"image": "busybox:3"}), moment(2 * 3600 + 1800)).await;
+        let job = changed.unwrap().view.job;
+        assert_eq!(job.phase, Phase::Ready, "{schedule} {:?}", job.reason);
+        assert_eq!(cloud.take_writes(), ["ecs:RegisterTaskDefinition"], "{schedule}");
+        app.job_set_enabled(&key(), false, moment(2 * 3600 + 1800)).await.unwrap();
+    }
+}
+
+/// What stands of before is not what is wanted, and nothing would end it.
+#[tokio::test]
+async fn a_change_whose_time_passes_unmade_ends_what_was_before() {
+    for before in [in_berlin(), definition()] {
+        let (cloud, app) = made(before).await;
+        cloud.fail("scheduler:UpdateSchedule", 100, "AccessDeniedException", "not now");
+        cloud.fail("scheduler:CreateSchedule", 100, "AccessDeniedException", "not now");
+        let change = json!({"schedule": "at(2026-11-23T14:10:00)", "timezone": null});
+        let job = patch(&app, change, short_moment(60)).await.unwrap().view.job;
+        assert_eq!(job.phase, Phase::Failed);
+        cloud.mend();
+        sweep_for_an_hour(&app, 3600).await;
+        let job = stored(&app).await.unwrap();
+        assert_eq!(job.phase, Phase::Failed);
+        assert!(job.reason.unwrap().contains("passed before the schedule could be made"));
+        let state = cloud.state();
+        assert!(!state.events.rules.contains_key(BASE));
+        assert!(state.scheduler.schedules.values().all(|schedule| !schedule.enabled));
+    }
+}
+
+#[test]
+fn what_does_not_go_with_a_window_or_an_end_is_told_there() {
+    let read = |more: Value| {
+        let mut wanted = definition();
+        for (field, value) in more.as_object().unwrap() {
+            wanted[field] = value.clone();
+        }
+        let found = JobDefinition::read(wanted, &deployment()).unwrap_err();
+        found.into_iter().map(|one| (one.pointer, one.code.as_str())).collect::<Vec<_>>()
+    };
+    let window = json!({"capacity": "spot_with_fallback", "flexible_window_minutes": 60});
+    assert_eq!(read(window), [("/flexible_window_minutes".to_owned(), "not_allowed")]);
+}
+
+#[tokio::test]
+async fn an_end_before_the_next_start_is_what_is_wrong() {
+    let app = Cloud::default().app();
+    let mut wanted = definition();
+    wanted["schedule"] = json!("cron(0 4 * * ? *)");
+    wanted["end_date"] = json!("2026-11-23T20:00:00Z");
+    let refused = app.job_create(team(), wanted, moment(0)).await.unwrap_err();
+    assert!(matches!(refused, Error::Invalid(found) if found[0].pointer == "/end_date"));
+}
+
+/// What the deployment wants from now on is not what the job has.
+#[tokio::test]
+async fn a_job_tells_the_engine_that_it_has() {
+    let (cloud, _) = made(definition()).await;
+    let app = cloud.app_of(Deployment { engine: EngineChoice::Scheduler, ..deployment() });
+    let view = app.job_get(&key(), moment(10)).await.unwrap();
+    assert_eq!((view.engine, view.next_starts_approximate), (Engine::Rule, true));
+    patch(&app, json!({"image": "busybox:2"}), moment(20)).await.unwrap();
+    let view = app.job_get(&key(), moment(30)).await.unwrap();
+    assert_eq!((view.engine, view.next_starts_approximate), (Engine::Scheduler, false));
 }
 
 /// A start that could not be made is not a job that is ready.

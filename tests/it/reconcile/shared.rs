@@ -11,7 +11,7 @@ use cronplane::events::apply_batch;
 use serde_json::{Value, json};
 
 use super::{all_names, names};
-use crate::cloud::{Cloud, Trouble, arn, deployment};
+use crate::cloud::{Cloud, Trouble, arn, deployment, wide_team};
 use crate::failure_rule::{container, ended, put, rendered};
 use crate::job::{
     BASE, ROLE_BASE, create, definition, delete, key, moment, patch, short_moment, stored,
@@ -140,6 +140,23 @@ async fn the_roles_of_a_team_go_with_it() {
     let again = app.team_delete(&team(), moment(4)).await.unwrap_err();
     assert!(again.to_string().contains("does not exist"), "{again}");
     assert!(names(&cloud).is_empty());
+}
+
+/// What was taken off it is not there, whatever its tags said.
+#[tokio::test]
+async fn a_role_that_was_half_taken_away_is_made_whole_by_the_next_job() {
+    let (cloud, app) = shared();
+    create(&app, moment(0)).await.unwrap();
+    let whole = cloud.resources();
+    let deletion = Deletion { delete_logs: true, ..Deletion::default() };
+    app.job_delete(&key(), deletion, moment(2)).await.unwrap();
+    cloud.fail("iam:DeleteRole", 1, "DeleteConflict", "The role is in use.");
+    app.team_delete(&team(), moment(3)).await.unwrap_err();
+    cloud.put_team(&wide_team("platform"));
+    create(&app, moment(10)).await.unwrap();
+    for role in TEAM_ROLES {
+        assert_eq!(cloud.resources()[role], whole[role], "{role}");
+    }
 }
 
 /// A role that was changed by hand, or by another version, is put right by the next job.
@@ -282,6 +299,23 @@ async fn a_job_with_a_rule_of_its_own_is_told_once() {
     shared.store.job_lease(&key(), "token", moment(5).now, moment(95).now).await.unwrap();
     assert_eq!(found(&shared, &failure()).await, 0);
     assert_eq!(cloud.state().sns.published.len(), 1);
+
+    // One that could not be made tells nothing, and one that is being taken away perhaps.
+    let cloud = Cloud::default();
+    let app = app_with(&cloud, EngineChoice::ByNeed);
+    cloud.fail("events:PutTargets", 100, "LimitExceededException", "The quota is used up.");
+    create(&app, short_moment(0)).await.unwrap();
+    assert_eq!(stored(&app).await.unwrap().phase, Phase::Failed);
+    assert_eq!(found(&app, &failure()).await, 0);
+    assert_eq!(cloud.state().sns.published.len(), 1);
+    cloud.mend();
+    sweep_for_an_hour(&app, 0).await;
+    let shared = app_with(&cloud, EngineChoice::Scheduler);
+    cloud.fail("events:DeleteRule", 100, "AccessDeniedException", "not now");
+    patch(&shared, json!({"image": "busybox:2"}), short_moment(4000)).await.unwrap();
+    assert_eq!(stored(&shared).await.unwrap().phase, Phase::Failed);
+    assert_eq!(found(&shared, &failure()).await, 0);
+    assert_eq!(cloud.state().sns.published.len(), 2);
 
     // Of a job that is gone, and of other stacks' tasks, there is nobody to tell.
     let (cloud, app) = self::shared();

@@ -150,6 +150,12 @@ pub(super) fn read_definition(
     let architecture =
         read_one_of(fields, "architecture", &Architecture::ALL, Architecture::as_str);
     let capacity = read_one_of(fields, "capacity", &Capacity::ALL, Capacity::as_str);
+    let window = timing.as_ref().and_then(|timing| timing.bounds.flexible_window_minutes);
+    if window.is_some() && capacity.is_started_by_cronplane() {
+        let detail = "is not taken with the `capacity` `spot_with_fallback`, whose starts Cronplane makes, and gives \
+                      up 15 minutes after their time";
+        fields.violation("flexible_window_minutes", NotAllowed, detail);
+    }
     let volumes = read_volumes(fields);
     let ephemeral_storage_gib = read_in(fields, "ephemeral_storage_gib", EPHEMERAL_STORAGE_GIB);
     let platform_version = read_platform_version(fields);
