@@ -255,8 +255,8 @@ def test_a_notification_can_be_tested(stack, posted, inbox):
 def test_what_is_used_of_the_quotas_is_told(stack, posted):
     report = get(stack, "/v1/quotas")
     quotas = {one["name"]: one for one in report["quotas"]}
-    assert quotas.keys() == {"rules", "roles", "clusters", "targets_per_rule"}
-    assert [one["reason"] for one in report["quotas"]] == [None] * 4
+    assert quotas.keys() == {"rules", "roles", "schedules", "clusters", "targets_per_rule"}
+    assert [one["reason"] for one in report["quotas"]] == [None] * 5
     least = {"rules": 2 * len(JOBS), "clusters": len(JOBS)}
     for name, count in least.items():
         assert quotas[name]["used"] >= quotas[name]["used_by_jobs"] >= count, quotas[name]

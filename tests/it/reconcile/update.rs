@@ -130,7 +130,7 @@ async fn the_same_definition_again_writes_nothing() {
         "extra_container_definition": {"user": "1000", "linuxParameters": {"initProcessEnabled": true}},
         "sidecars": [{"name": "proxy", "image": "envoy:1", "cpu": 64, "environment": [{"name": "A", "value": "b"}]}],
         "network": {"subnets": ["subnet-0f"], "assign_public_ip": false},
-        "capacity": "spot_with_fallback",
+        "capacity": "spot",
         "platform_version": "1.4.0",
         "enable_execute_command": true,
         "enable_ecs_managed_tags": true,
@@ -150,7 +150,11 @@ async fn the_same_definition_again_writes_nothing() {
     });
     let named = |field: &&str| everything.get(*field).is_none();
     assert_eq!(JobDefinition::field_names(&deployment()).iter().find(|field| named(field)), None);
-    for wanted in [definition(), everything] {
+    // The one that doesn't go with a window.
+    let mut with_fallback = everything.clone();
+    with_fallback["capacity"] = json!("spot_with_fallback");
+    with_fallback.as_object_mut().unwrap().remove("flexible_window_minutes");
+    for wanted in [definition(), everything, with_fallback] {
         let cloud = cloud_with_shared();
         let app = cloud.app();
         let created = app.job_create(team(), wanted.clone(), moment(0)).await.unwrap().job;
