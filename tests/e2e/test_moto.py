@@ -514,10 +514,12 @@ def test_patch_is_followed(moto, fullest, post, patch):
 
 
 def test_a_job_that_cronplane_starts_goes_from_one_engine_to_the_other(moto, fullest, post):
-    definition = {**fullest, "capacity": "spot_with_fallback"}
+    # Whose starts have no window.
+    timing = {**TIMING, "flexible_window_minutes": None}
+    definition = merged(fullest, {"capacity": "spot_with_fallback", **timing})
     post(definition)
     looked_at(moto, definition)
-    for patch in (WITHOUT_TIMING, TIMING):
+    for patch in (WITHOUT_TIMING, timing):
         change(moto, "PATCH", fullest["name"], patch)
         looked_at(moto, merged(definition, patch), moved=True)
 
